@@ -1,0 +1,2 @@
+//! The `duotone` command.
+fn main() {}
