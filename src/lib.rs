@@ -4,13 +4,13 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
-//! | [`wire`] | bytes and tag of a heartbeat |
+//! | `wire` | bytes and tag of a heartbeat |
 //! | [`config`] | the file, read into one validated value; every default and preset |
-//! | [`pulse`] | the real-time thread: links, LAN probes, addresses, and the node itself |
-//! | [`adapters`] | the slow world: one outside thing per file |
-//! | [`daemon`] | joins the three above; nothing else does |
-//! | [`cli`] | one file per verb family |
-//! | [`lab`] | two hosts on one machine, for the demo and the tests |
+//! | `pulse` | the real-time thread: links, LAN probes, addresses, and the node itself |
+//! | `adapters` | the slow world: one outside thing per file |
+//! | `daemon` | joins the three above; nothing else does |
+//! | `cli` | one file per verb family |
+//! | `lab` | two hosts on one machine, for the demo and the tests |
 //!
 //! Dependencies point one way: `protocol` knows nobody; `wire` knows the protocol's types; `pulse`
 //! and `adapters` know both and neither each other nor the daemon.
@@ -18,4 +18,5 @@
 
 extern crate alloc;
 
+pub mod config;
 pub mod protocol;

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::identity::Term;
+
 /// The end of one timeline: the next one begins at `at`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fork {
@@ -20,6 +22,9 @@ pub struct Log {
     pub position: u64,
     /// The most recent timelines before this one, oldest first; at most [`Log::MAX_FORKS`].
     pub forks: Vec<Fork>,
+    /// The served term that began this timeline, when the node knows it. Two nodes that promoted
+    /// the same timeline apart give their branches the same number; this tells them apart.
+    pub branch: Option<Term>,
     /// A copy or rewind was begun and is not finished: this log may not be relied on.
     pub unfinished: bool,
 }
@@ -59,7 +64,14 @@ impl Log {
         } else {
             self.forks.iter().find(|fork| fork.timeline == other.timeline).map(|fork| fork.at)
         };
-        end_here.is_some_and(|end| other.position <= end) && self.same_branches(other)
+        end_here.is_some_and(|end| other.position <= end)
+            && self.same_branches(other)
+            && !self.same_number_for_another_branch(other)
+    }
+
+    fn same_number_for_another_branch(&self, other: &Log) -> bool {
+        self.timeline == other.timeline
+            && matches!((self.branch, other.branch), (Some(mine), Some(theirs)) if mine != theirs)
     }
 
     fn same_branches(&self, other: &Log) -> bool {

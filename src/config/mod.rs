@@ -1,0 +1,209 @@
+//! The configuration: one file, the same on both hosts, read into one validated value.
+//!
+//! Everything below is resolved: defaults and presets are filled in, the node is picked, units are
+//! parsed. What can be wrong in the file is found here, all at once; nothing downstream checks again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::protocol::identity::NodeId;
+use crate::protocol::timing::Timing;
+
+/// Everything the daemon of one node needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The pair's name: unique on its links, at most 128 of `[A-Za-z0-9_-]`.
+    pub pair: String,
+    /// Which node this is.
+    pub me: NodeId,
+    /// Both nodes' names, in the order of the file.
+    pub names: [String; 2],
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// All times.
+    pub timing: Timing,
+    /// File with the heartbeat key (32 bytes, hexadecimal), readable by root alone.
+    pub key_file: PathBuf,
+    /// A second key that is accepted but not used for sending (key rotation).
+    pub old_key_file: Option<PathBuf>,
+    /// Directory of the state file.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Also log to syslog.
+    pub syslog: bool,
+    /// Heartbeat paths, all used at once.
+    pub links: Vec<Link>,
+    /// The floating addresses and how they move.
+    pub floating: Floating,
+    /// The database; `None` for a pair without one.
+    pub postgres: Option<Postgres>,
+    /// The watched processes.
+    pub services: Vec<Service>,
+    /// First eight bytes of the SHA-256 of the file, big-endian.
+    pub hash: u64,
+}
+
+/// What a commit waits for, and what a node may do alone (DESIGN §6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Never promote a replica that may lack rows.
+    Strict,
+    /// Wait for the standby; serve with stated loss rather than not at all.
+    Available,
+    /// Never wait.
+    Async,
+}
+
+/// A heartbeat path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// Datagrams between two addresses, bound to an interface.
+    Udp {
+        /// Network interface name.
+        interface: String,
+        /// Own address and port.
+        local: SocketAddr,
+        /// The peer's address and port.
+        peer: SocketAddr,
+    },
+    /// Ethernet frames (EtherType 0x88B5) on an interface that needs no address.
+    Ethernet {
+        /// Network interface name.
+        interface: String,
+    },
+}
+
+/// The floating addresses of the group `main`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Floating {
+    /// The LAN interface.
+    pub interface: String,
+    /// What moves.
+    pub mode: Mode,
+    /// Addresses with prefix length.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Default gateways that move with the role, at most one per family.
+    pub gateways: Vec<IpAddr>,
+    /// Outgoing traffic through those gateways uses the first floating address of the family.
+    pub source: bool,
+    /// Hosts whose answer proves that this node is on the LAN; at least one.
+    pub references: Vec<IpAddr>,
+    /// Addresses expire in the kernel when the daemon stops renewing them.
+    pub lifetime: bool,
+    /// Between two refreshing announcements; zero for none.
+    pub refresh: Duration,
+}
+
+/// What moves with the role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Addresses on an interface that is up on both hosts.
+    Address,
+    /// The interface: both hosts are configured alike and only the active one uses it.
+    Interface {
+        /// The standby's interface stays up without an address (`true`) or down (`false`).
+        bare: bool,
+    },
+}
+
+/// The local database cluster and how to reach the peer's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Postgres {
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// Directory with `postgres`, `pg_ctl`, `pg_controldata`, `pg_rewind`.
+    pub bin_dir: PathBuf,
+    /// Operating-system user that owns the data directory.
+    pub os_user: String,
+    /// Directory of the server's Unix socket.
+    pub socket_dir: PathBuf,
+    /// Port of both servers.
+    pub port: u16,
+    /// Database role that may promote and change settings (superuser).
+    pub user: String,
+    /// Database to connect to.
+    pub database: String,
+    /// Where the peer's server listens for replication.
+    pub peer_host: IpAddr,
+    /// Role that replicates.
+    pub replication_user: String,
+    /// Password file for the replication connection, if one is needed.
+    pub passfile: Option<PathBuf>,
+    /// Extra options for the server's command line.
+    pub options: Vec<String>,
+}
+
+/// A watched process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Unique name, `[A-Za-z0-9_-]`.
+    pub name: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Operating-system user; the daemon's own when absent.
+    pub user: Option<String>,
+    /// Working directory.
+    pub directory: PathBuf,
+    /// Added to the environment.
+    pub environment: Vec<(String, String)>,
+    /// On which node it runs.
+    pub run_on: RunOn,
+    /// When it starts during a takeover.
+    pub start: Start,
+    /// Its failure is the node's failure.
+    pub critical: bool,
+    /// How it is asked whether it works; the process itself is always watched.
+    pub probes: Vec<Probe>,
+    /// Pause before the first restart; doubled each time up to `restart_max`.
+    pub restart_delay: Duration,
+    /// Longest pause between restarts.
+    pub restart_max: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub stop_timeout: Duration,
+}
+
+/// On which node a service runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunOn {
+    /// Where the role is.
+    Active,
+    /// Where it is not.
+    Standby,
+    /// Everywhere.
+    Both,
+}
+
+/// When a service starts during a takeover.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Before the addresses (it can bind without them).
+    BeforeAddress,
+    /// After the addresses are held.
+    AfterAddress,
+}
+
+/// A question to a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// What to ask.
+    pub kind: ProbeKind,
+    /// Between two questions.
+    pub interval: Duration,
+    /// How long to wait for the answer.
+    pub timeout: Duration,
+    /// Bad answers in a row until the service counts as failed.
+    pub fall: u32,
+    /// Good answers in a row until it counts as working.
+    pub rise: u32,
+}
+
+/// What to ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProbeKind {
+    /// A TCP connection is accepted.
+    Tcp(SocketAddr),
+    /// SIP OPTIONS over UDP is answered (any final response below 500, or 501).
+    SipUdp(SocketAddr),
+}

@@ -1,0 +1,245 @@
+//! Every time and bound of the protocol, and the inequalities between them that make it safe.
+
+use alloc::vec::Vec;
+
+use super::time::Duration;
+
+/// The pair's times. Symbols in brackets are those of the inequalities below.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Between two heartbeats (I).
+    pub interval: Duration,
+    /// Worst one-way delay of a heartbeat plus lateness of the pulse (D).
+    pub delay: Duration,
+    /// Silence that warns and prepares.
+    pub late_after: Duration,
+    /// Silence that may move the role; also the promise in every heartbeat.
+    pub lost_after: Duration,
+    /// Silence needed by a node that has just started (S).
+    pub start_grace: Duration,
+    /// Bound on how far apart two clocks run, in parts per million (ρ).
+    pub drift_ppm: u32,
+    /// From the decision to the addresses gone and acknowledging stopped, lateness included (R).
+    pub release: Duration,
+    /// Worst round trip to an arbiter, one retry included (A).
+    pub arbiter: Duration,
+    /// Between two LAN probes.
+    pub probe_interval: Duration,
+    /// Unanswered probes that make a silent window, at least.
+    pub probes: u32,
+    /// Short silent window (W1).
+    pub short_window: Duration,
+    /// Long silent window (W2).
+    pub long_window: Duration,
+    /// How long a reference's answer counts just after the lease (V1).
+    pub short_validity: Duration,
+    /// How long it counts later (V2).
+    pub long_validity: Duration,
+    /// Deadline of the first attempt, which alone may use the short window (Q).
+    pub first_attempt: Duration,
+    /// How long the active node uses the short validity (Q′).
+    pub short_validity_for: Duration,
+    /// The kernel's lifetime of a floating address, whole seconds; the rounding is added (L).
+    pub address_lifetime: Duration,
+    /// Longest time that `lan` may need to consent while a dead daemon's address lives on (K).
+    pub lan_window: Duration,
+    /// Life of a certificate (C).
+    pub certificate: Duration,
+    /// Replication that makes no progress for this long while heartbeats live is broken (rule 17).
+    pub replication_stall: Duration,
+    /// A step that takes longer than this is given up.
+    pub step_deadline: Duration,
+    /// The critical services may be down for this long before the node's health falls.
+    pub critical_down: Duration,
+}
+
+/// One inequality that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Its number in PROTOCOL's table.
+    pub number: u8,
+    /// It, in the words of the configuration file.
+    pub rule: &'static str,
+    /// What breaks.
+    pub otherwise: &'static str,
+    /// The side that must be larger (or at least equal), as configured.
+    pub left: Duration,
+    /// The bound that it misses.
+    pub right: Duration,
+    /// The key of the file to change, and the smallest (or largest) value that helps.
+    pub fix: (&'static str, Duration),
+}
+
+impl Timing {
+    /// The kernel counts lifetimes in whole seconds and expires them with up to this slack.
+    pub const LIFETIME_ROUNDING: Duration = Duration::from_millis(400);
+
+    /// The lease that one heartbeat of the peer gives: its promise, less drift, less the release
+    /// time (rule 2); zero if nothing remains.
+    pub fn lease(&self, promise: Duration) -> Duration {
+        self.shrunk(promise).saturating_sub(self.release)
+    }
+
+    /// What is left of a certificate's life after drift (rule 15).
+    pub fn certificate_usable(&self) -> Duration {
+        self.shrunk(self.certificate)
+    }
+
+    /// The address lifetime with the kernel's rounding (L).
+    pub fn lifetime_worst(&self) -> Duration {
+        self.address_lifetime + Self::LIFETIME_ROUNDING
+    }
+
+    /// There and back: two heartbeats and their delays, 2(I + D).
+    pub fn round_trip(&self) -> Duration {
+        (self.interval + self.delay) * 2
+    }
+
+    /// Heartbeats of a peer that takes the role no more are believed again after this silence
+    /// without an echo (rule 21).
+    pub fn unechoed_after(&self) -> Duration {
+        self.lost_after + self.round_trip()
+    }
+
+    fn shrunk(&self, span: Duration) -> Duration {
+        span.saturating_sub(self.drift(span))
+    }
+
+    fn stretched(&self, span: Duration) -> Duration {
+        span + self.drift(span)
+    }
+
+    /// 2ρ of a span.
+    fn drift(&self, span: Duration) -> Duration {
+        let nanos = span.as_nanos() * u128::from(self.drift_ppm) * 2 / 1_000_000;
+        Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64)
+    }
+
+    /// The inequalities that do not hold, by number; empty when the pair is safe.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut at_least = |number, rule, otherwise, left: Duration, right: Duration, fix| {
+            if left < right {
+                found.push(Violation { number, rule, otherwise, left, right, fix });
+            }
+        };
+        let tick = Duration::from_nanos(1);
+        let round = self.round_trip();
+        let lease = self.lease(self.lost_after);
+        at_least(
+            1,
+            "late_after >= 2 (interval + delay) + interval",
+            "a healthy peer is always late",
+            self.late_after,
+            round + self.interval,
+            ("late_after", round + self.interval),
+        );
+        at_least(
+            2,
+            "release > 0",
+            "two owners by clock drift",
+            self.release,
+            tick,
+            ("release", Duration::from_millis(1)),
+        );
+        let lost_needed = self.late_after + self.arbiter + self.release;
+        at_least(
+            3,
+            "lost_after (less drift) - release - late_after >= arbiter",
+            "a healthy active node gives up when the standby dies",
+            lease,
+            self.late_after + self.arbiter,
+            ("lost_after", self.stretched(lost_needed) + Duration::from_micros(100)),
+        );
+        let short_needed = self.stretched(self.short_validity) + self.release + tick;
+        at_least(
+            4,
+            "short_window > short_validity (with drift) + release",
+            "both nodes own the address when the LAN heals",
+            self.short_window,
+            short_needed,
+            ("short_window", short_needed),
+        );
+        let long_needed = self.stretched(self.long_validity) + self.release + tick;
+        at_least(
+            4,
+            "long_window > long_validity (with drift) + release",
+            "both nodes own the address when the LAN heals",
+            self.long_window,
+            long_needed,
+            ("long_window", long_needed),
+        );
+        let probing = self.probe_interval * self.probes.saturating_sub(1);
+        at_least(
+            5,
+            "short_window >= (probes - 1) x probe_interval",
+            "an answer is missed and the veto with it",
+            self.short_window,
+            probing,
+            ("short_window", probing),
+        );
+        at_least(
+            5,
+            "first_attempt >= short_window + 2 (interval + delay)",
+            "the short window can never be used",
+            self.first_attempt,
+            self.short_window + round,
+            ("first_attempt", self.short_window + round),
+        );
+        let short_for = self.stretched(self.first_attempt)
+            + self.drift(self.lost_after)
+            + self.release
+            + self.delay
+            + self.interval;
+        at_least(
+            5,
+            "short_validity_for >= first_attempt (with drift) + drift of lost_after + release + \
+             delay + interval",
+            "two owners when the LAN heals",
+            self.short_validity_for,
+            short_for,
+            ("short_validity_for", short_for),
+        );
+        let window = self.lifetime_worst() + self.long_window + self.arbiter;
+        at_least(
+            6,
+            "lan_window >= address_lifetime + 400ms + long_window + arbiter",
+            "a dead daemon's address outlasts the standby's certificate",
+            self.lan_window,
+            window,
+            ("lan_window", window),
+        );
+        let certificate = round + self.lost_after + self.lan_window;
+        at_least(
+            7,
+            "certificate (less drift) >= 2 (interval + delay) + lost_after + lan_window",
+            "a healthy standby is held after a lasting fault",
+            self.certificate_usable(),
+            certificate,
+            ("certificate", self.stretched(certificate) + Duration::from_millis(1)),
+        );
+        let grace = self.stretched(self.lost_after) + round;
+        at_least(
+            9,
+            "start_grace >= lost_after (with drift) + 2 (interval + delay)",
+            "a restarted standby breaks the promise of its earlier life",
+            self.start_grace,
+            grace,
+            ("start_grace", grace),
+        );
+        found
+    }
+
+    /// The longest stall that costs no service: with a live peer, and alone (inequality 13).
+    pub fn stall_tolerated(&self) -> (Duration, Duration) {
+        let with_peer = self.lease(self.lost_after).saturating_sub(self.round_trip());
+        let alone =
+            self.long_validity.saturating_sub(self.reference_period()).saturating_sub(self.arbiter);
+        (with_peer, alone)
+    }
+
+    /// How often a node that lives on its references asks them.
+    pub fn reference_period(&self) -> Duration {
+        (self.long_validity / 4).max(self.probe_interval)
+    }
+}
