@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::identity::NodeId;
+use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
 /// Everything the daemon of one node needs to know.
@@ -43,17 +44,6 @@ pub struct Config {
     pub services: Vec<Service>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
-}
-
-/// What a commit waits for, and what a node may do alone (DESIGN §6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// Never promote a replica that may lack rows.
-    Strict,
-    /// Wait for the standby; serve with stated loss rather than not at all.
-    Available,
-    /// Never wait.
-    Async,
 }
 
 /// A heartbeat path.

@@ -10,5 +10,6 @@ pub mod health;
 pub mod heartbeat;
 pub mod identity;
 pub mod log;
+pub mod node;
 pub mod time;
 pub mod timing;
