@@ -327,17 +327,21 @@ pub fn lead(evidence: Evidence) -> (Authority, Why) {
                 (Authority::Joining, Why::PromiseLapsed)
             } else if peer == View::Serves && !promoted {
                 (Authority::Joining, Why::PeerServes)
+            } else if !promoted {
+                match (basis, proof) {
+                    (Basis::Arbitration, Proof::Refused) => {
+                        (Authority::Asking, Why::AddressAnswered)
+                    }
+                    (Basis::Agreement, _) | (Basis::Arbitration, Proof::Given | Proof::Open) => {
+                        (Authority::Taking, Why::Establishing)
+                    }
+                }
             } else if done {
                 (Authority::Active, Why::Serving)
             } else {
-                match (proof, promoted) {
-                    (Proof::Refused, true) => (Authority::Joining, Why::ConsentLost),
-                    (Proof::Refused, false) if basis == Basis::Arbitration => {
-                        (Authority::Asking, Why::AddressAnswered)
-                    }
-                    (Proof::Given | Proof::Open | Proof::Refused, _) => {
-                        (Authority::Taking, Why::Establishing)
-                    }
+                match proof {
+                    Proof::Refused => (Authority::Joining, Why::ConsentLost),
+                    Proof::Given | Proof::Open => (Authority::Taking, Why::Establishing),
                 }
             }
         }
