@@ -93,9 +93,18 @@ pub(super) fn suggestion<'k>(wrong: &str, known: impl IntoIterator<Item = &'k st
     known
         .into_iter()
         .map(|word| (distance(wrong, word), word))
-        .filter(|&(distance, word)| distance <= (word.len() / 3).max(1))
+        .filter(|&(distance, word)| {
+            distance <= (word.len() / 3).max(1) || letters(wrong) == letters(word)
+        })
         .min()
         .map_or(String::new(), |(_, word)| format!("; did you mean \"{word}\"?"))
+}
+
+/// Sorted: two swapped letters are one slip, however far apart Levenshtein puts them.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Levenshtein distance without regard to case.

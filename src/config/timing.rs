@@ -128,12 +128,12 @@ fn given(section: &mut Section<'_>, keys: &mut GivenKeys) -> Given {
 }
 
 /// The value that most likely made the inequality fail: the one to change, else one that the rule
-/// names, else none (the preset's section is meant).
+/// names, else the first that was given: it moved a derived one.
 fn blamed(violation: &Violation, keys: &GivenKeys) -> Option<usize> {
     keys.iter()
         .find(|(key, _)| *key == violation.fix.0)
         .or_else(|| keys.iter().find(|(key, _)| named(violation.rule, key)))
-        .or_else(|| keys.iter().find(|(key, _)| *key == "drift_ppm"))
+        .or_else(|| keys.first())
         .map(|&(_, offset)| offset)
 }
 
