@@ -20,4 +20,5 @@ extern crate alloc;
 
 pub mod config;
 pub mod protocol;
+pub mod pulse;
 pub mod wire;
