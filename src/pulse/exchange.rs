@@ -89,16 +89,9 @@ pub enum Direction {
     Silent,
 }
 
-/// The part of a link's status whose change is news, unlike that of a counter.
-pub type Condition = (bool, Option<Errno>, Direction, u64);
-
-impl LinkStatus {
-    /// Open, error, direction, and how many of its datagrams were refused.
-    pub fn condition(&self) -> Condition {
-        let refused = self.hearing.refused.total();
-        (self.sending.open, self.sending.error, self.direction, refused)
-    }
-}
+/// The part of a link's status whose change is news, unlike that of a counter: open, the last
+/// error, and which directions work.
+pub type Condition = (bool, Option<Errno>, Direction);
 
 impl Exchange {
     /// On these links, as this node. `lately` is how long a link may be silent and still count as
@@ -174,6 +167,14 @@ impl Exchange {
             direction: self.direction(position, now),
         })
         .collect()
+    }
+
+    /// Every link's condition, into `into`, replacing what was there.
+    pub fn conditions(&self, now: Instant, into: &mut Vec<Condition>) {
+        into.clear();
+        into.extend(self.links.sending().enumerate().map(|(position, (_, sending))| {
+            (sending.open, sending.error, self.direction(position, now))
+        }));
     }
 
     fn direction(&self, link: usize, now: Instant) -> Direction {
