@@ -80,40 +80,35 @@ fn section(authority: Authority) -> Section {
     Section { authority, fields: domain.fields, rows }
 }
 
-/// Fixes one field after another; stops as soon as nothing further makes a difference, and skips a
-/// field whose values all lead to the same rows.
-fn split(domain: &Domain, fixed: &mut Vec<Option<usize>>, rows: &mut Vec<Row>) {
-    if fixed.len() == domain.fields.len() {
-        let point: Vec<usize> = fixed.iter().map(|value| value.unwrap_or(0)).collect();
-        let (then, why) = lead((domain.evidence)(&point));
-        let when = fixed
-            .iter()
-            .enumerate()
-            .map(|(field, value)| value.map(|value| domain.values[field][value].clone()))
-            .collect();
-        rows.push(Row { when, then, why });
+/// Fixes one field after another. Values that lead to the same rows share one; a field whose values
+/// all do is left open.
+fn split(domain: &Domain, fixed: &mut Vec<usize>, rows: &mut Vec<Row>) {
+    let field = fixed.len();
+    if field == domain.fields.len() {
+        let (then, why) = lead((domain.evidence)(fixed));
+        rows.push(Row { when: vec![None; field], then, why });
         return;
     }
-    let field = fixed.len();
-    let below = |value: Option<usize>, fixed: &mut Vec<Option<usize>>| {
+    let mut branches: Vec<(Vec<usize>, Vec<Row>)> = Vec::new();
+    for value in 0..domain.values[field].len() {
         let mut below = Vec::new();
         fixed.push(value);
         split(domain, fixed, &mut below);
         fixed.pop();
-        below
-    };
-    let branches: Vec<Vec<Row>> =
-        (0..domain.values[field].len()).map(|value| below(Some(value), fixed)).collect();
-    let without = |rows: &[Row]| -> Vec<Row> {
-        let mut rows = rows.to_vec();
-        rows.iter_mut().for_each(|row| row.when[field] = None);
-        rows
-    };
-    let all_alike = branches.iter().all(|branch| without(branch) == without(&branches[0]));
-    if all_alike {
-        rows.extend(without(&branches[0]));
-    } else {
-        rows.extend(branches.into_iter().flatten());
+        match branches.iter_mut().find(|(_, rows)| *rows == below) {
+            Some((values, _)) => values.push(value),
+            None => branches.push((vec![value], below)),
+        }
+    }
+    let open = branches.len() == 1;
+    for (values, below) in branches {
+        let names: Vec<&str> =
+            values.iter().map(|value| domain.values[field][*value].as_str()).collect();
+        let label = (!open).then(|| names.join("|"));
+        rows.extend(below.into_iter().map(|mut row| {
+            row.when[field] = label.clone();
+            row
+        }));
     }
 }
 
@@ -206,8 +201,8 @@ fn domain(authority: Authority) -> Domain {
                 bools.clone(),
                 words(&BASES),
                 bools.clone(),
-                views,
                 bools.clone(),
+                views,
                 bools,
                 proofs,
             ],
@@ -217,8 +212,8 @@ fn domain(authority: Authority) -> Domain {
                 failed: BOOL[at[2]],
                 basis: BASES[at[3]],
                 promised: BOOL[at[4]],
-                peer: View::ALL[at[5]],
-                promoted: BOOL[at[6]],
+                promoted: BOOL[at[5]],
+                peer: View::ALL[at[6]],
                 done: BOOL[at[7]],
                 proof: Proof::ALL[at[8]],
             },
