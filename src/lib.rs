@@ -4,7 +4,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
-//! | `wire` | bytes and tag of a heartbeat |
+//! | [`wire`] | bytes and tag of a heartbeat |
 //! | [`config`] | the file, read into one validated value; every default and preset |
 //! | `pulse` | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
@@ -20,3 +20,5 @@ extern crate alloc;
 
 pub mod config;
 pub mod protocol;
+pub mod pulse;
+pub mod wire;
