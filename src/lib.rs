@@ -20,3 +20,4 @@ extern crate alloc;
 
 pub mod config;
 pub mod protocol;
+pub mod pulse;
