@@ -5,12 +5,22 @@
 //! is `report.rs`, what it says goes through `queue.rs`. Everything else here does one outside
 //! thing: `clock`, `realtime`, `links`, and `exchange`, which speaks heartbeats over the links.
 
+pub mod address;
+pub mod announce;
+pub mod arp;
 pub mod clock;
 pub mod exchange;
+pub mod frames;
+pub mod lan;
 pub mod links;
+pub mod listen;
+pub mod ndp;
+pub mod netlink;
+pub mod probe;
 pub mod queue;
 pub mod realtime;
 pub mod report;
+mod route_messages;
 mod turn;
 
 use std::os::fd::BorrowedFd;
@@ -122,5 +132,27 @@ impl Pulse {
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
             Died(text.unwrap_or_else(|| "no message".to_owned()))
         })
+    }
+}
+
+impl LanSide for lan::Lan {
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        lan::Lan::fds(self)
+    }
+
+    fn drain(&mut self, now: Instant, events: &mut Vec<Event>) {
+        lan::Lan::drain(self, now, events);
+    }
+
+    fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
+        lan::Lan::perform(self, now, action, events);
+    }
+
+    fn learn_peer_mac(&mut self, address: HardwareAddress) {
+        lan::Lan::learn_peer_mac(self, address);
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        lan::Lan::take_trouble(self).map(|trouble| trouble.to_string())
     }
 }
