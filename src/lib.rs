@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod adapters;
 pub mod config;
 pub mod protocol;
 pub mod pulse;

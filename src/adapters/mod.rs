@@ -1,0 +1,7 @@
+//! The slow world: one outside thing per file. Adapters hold no policy and never retry; each
+//! reports what was seen, and "could not look" is an answer of its own.
+
+pub mod control_socket;
+pub mod probes;
+pub mod process;
+pub mod services;
