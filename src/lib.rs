@@ -18,5 +18,6 @@
 
 extern crate alloc;
 
+pub mod adapters;
 pub mod config;
 pub mod protocol;
