@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod adapters;
 pub mod config;
+pub mod daemon;
 pub mod protocol;
 pub mod pulse;
 pub mod wire;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use crate::config::Floating;
 use crate::protocol::action::Action;
 use crate::protocol::event::Event;
 use crate::protocol::node::{Node, Setup};
@@ -53,6 +54,9 @@ pub trait LanSide {
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>);
     /// From now on this hardware address is the peer's.
     fn learn_peer_mac(&mut self, address: HardwareAddress);
+    /// From now on these are the group's addresses and references; what is held and no longer
+    /// configured is given up at once, and what is missing shows in the fresh look that follows.
+    fn reconfigure(&mut self, floating: Floating, events: &mut Vec<Event>);
     /// Why the last thing that failed did, once.
     fn take_trouble(&mut self) -> Option<String>;
 }
@@ -150,6 +154,10 @@ impl LanSide for lan::Lan {
 
     fn learn_peer_mac(&mut self, address: HardwareAddress) {
         lan::Lan::learn_peer_mac(self, address);
+    }
+
+    fn reconfigure(&mut self, floating: Floating, events: &mut Vec<Event>) {
+        lan::Lan::reconfigure(self, floating, events);
     }
 
     fn take_trouble(&mut self) -> Option<String> {

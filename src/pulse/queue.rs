@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use crate::config::Floating;
 use crate::protocol::event::Event;
 
 /// What the slow world tells the pulse.
@@ -14,6 +15,8 @@ use crate::protocol::event::Event;
 pub enum Letter {
     /// Something for the node.
     Event(Event),
+    /// From now on these are the group's addresses and references.
+    Floating(Floating),
     /// End the thread. What the node should give up first, it was told before.
     Stop,
 }
