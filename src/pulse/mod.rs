@@ -10,3 +10,4 @@ pub mod ndp;
 pub mod netlink;
 pub mod probe;
 mod route_messages;
+mod watch;
