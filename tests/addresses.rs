@@ -66,7 +66,8 @@ impl Machine for Kernel<'_> {
     fn perform(&mut self, deed: Deed) -> Vec<Event> {
         let mut out = Vec::new();
         match deed {
-            Deed::Node(action) => self.lan.perform(now(), &action, &mut out),
+            Deed::Hold => self.lan.perform(now(), &HOLD, &mut out),
+            Deed::Release => self.lan.perform(now(), &RELEASE, &mut out),
             Deed::DeleteOneByHand => self.by_hand("addr del 192.0.2.10/24 dev eth0"),
             Deed::DeleteAllByHand => {
                 self.by_hand("addr del 192.0.2.10/24 dev eth0");

@@ -340,9 +340,8 @@ impl Addresses {
         for ipv4 in [true, false] {
             if self.floating.addresses.iter().any(|(address, _)| address.is_ipv4() == ipv4) {
                 let found = self.requests.dump(&messages::default_routes_of(link.index, ipv4))?;
-                let lifetimes = self.lifetime.is_some();
-                let ours = |m| messages::read_route(m, link.index, lifetimes);
-                view.routes.extend(found.iter().filter_map(ours));
+                let ours = found.iter().filter_map(|m| messages::read_route(m, link.index));
+                view.routes.extend(ours);
             }
         }
         Ok(view)
@@ -358,7 +357,10 @@ impl Addresses {
     fn judge(&self, link: &Link, view: &View, usable: &[IpAddr]) -> Presence {
         let all = usable.len() == self.floating.addresses.len()
             && self.wanted_routes().all(|wanted| view.routes.contains(&wanted));
-        if view.addresses.is_empty() && view.routes.is_empty() {
+        // An IPv6 route that outlives its address expires by itself; the kernel shows it a while
+        // longer.
+        let lasts = |route: &RouteKey| route.gateway.is_ipv4() || self.lifetime.is_none();
+        if view.addresses.is_empty() && !view.routes.iter().any(lasts) {
             Presence::Absent
         } else if all && link.up {
             Presence::Held

@@ -15,8 +15,9 @@ use super::address::{Addresses, Seen, Trouble};
 use super::announce;
 use super::frames::Mac;
 use super::listen::Sockets;
-use super::netlink::{Link, NetlinkError, Watch};
+use super::netlink::{Link, NetlinkError};
 use super::probe::{Open, Said, Topics, question_for_floating, question_for_reference};
+use super::watch::Watch;
 use crate::config::Floating;
 use crate::protocol::action::Action;
 use crate::protocol::event::{Answerer, Event, LanSeen, Presence};
@@ -283,8 +284,11 @@ impl Lan {
                 match socket.receive() {
                     Ok(Some(frame)) => said.extend(self.topics.read(&frame, own)),
                     Ok(None) => break,
-                    // The interface went down or away; the error is gone with this reading.
-                    Err(error) => failed = Some(error),
+                    // The interface went down or away. What is left keeps the socket readable.
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
                 }
             }
         }

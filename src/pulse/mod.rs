@@ -22,6 +22,7 @@ pub mod realtime;
 pub mod report;
 mod route_messages;
 mod turn;
+mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

@@ -1,12 +1,10 @@
-//! The kernel's routing socket (rtnetlink(7)), spoken without a runtime.
+//! Questions to the kernel's routing socket (rtnetlink(7)), spoken without a runtime.
 //!
-//! Two sockets: [`Requests`] asks and reads the answer, which the kernel has queued by the time
-//! the request returns, so that the receive timeout is only met when something is badly wrong;
-//! [`Watch`] hears of changes and never blocks. Neither decides anything nor tries anything twice.
+//! The kernel has queued the answer by the time the request returns, so that the receive timeout
+//! is only met when something is badly wrong. Nothing is decided here, nor tried twice.
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -16,7 +14,6 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage,
 };
-use netlink_packet_route::route::RouteAttribute;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::TimeVal;
@@ -26,14 +23,9 @@ use super::frames::Mac;
 /// How long an answer of the kernel may take: requests are handled inside `send`.
 const ANSWER_WITHIN: Duration = Duration::from_millis(20);
 /// The kernel fills at most 32 KiB per datagram of a dump.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 /// A dump that was cut by a concurrent change is read again this often.
 const DUMP_READINGS: usize = 4;
-/// Notifications read in one go.
-const NOTIFICATIONS_MAX: usize = 4096;
-/// Multicast groups of rtnetlink(7): `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`,
-/// `_IPV6_IFADDR`, `_IPV6_ROUTE`.
-const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 
 /// The kernel could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +61,8 @@ pub struct Link {
 }
 
 impl Link {
-    fn read(message: &LinkMessage) -> Link {
+    /// From a description of the kernel.
+    pub(super) fn read(message: &LinkMessage) -> Link {
         let flags = message.header.flags;
         let mac = message.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Address(bytes) => Mac::try_from(bytes.as_slice()).ok(),
@@ -91,6 +84,9 @@ pub(super) struct Change {
     /// What.
     pub message: RouteNetlinkMessage,
 }
+
+/// An answer and the sequence number of what it answers.
+type Answer = (u32, NetlinkPayload<RouteNetlinkMessage>);
 
 /// The socket for questions and changes.
 pub(super) struct Requests {
@@ -235,8 +231,7 @@ impl Requests {
         Ok(first)
     }
 
-    #[allow(clippy::type_complexity)]
-    fn receive(&mut self) -> Result<Vec<(u32, NetlinkPayload<RouteNetlinkMessage>)>, NetlinkError> {
+    fn receive(&mut self) -> Result<Vec<Answer>, NetlinkError> {
         self.receive_datagram()?;
         Messages::new(&self.received)
             .map(|message| message.map(|m| (m.header.sequence_number, m.payload)))
@@ -258,117 +253,6 @@ impl Requests {
     }
 }
 
-/// The socket that hears of changes of links, addresses and routes.
-pub(super) struct Watch {
-    socket: Socket,
-    received: Vec<u8>,
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
-    }
-}
-
-/// What the notifications since the last reading were about.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Noticed {
-    /// The interface, its addresses or a route through it.
-    pub interface: bool,
-    /// The last thing said about the link itself: `Some(None)` when it went away.
-    pub link: Option<Option<Link>>,
-}
-
-impl Watch {
-    /// Opens it in the network namespace of the calling thread.
-    pub fn open() -> Result<Self, NetlinkError> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.set_non_blocking(true)?;
-        socket.bind_auto()?;
-        for group in GROUPS {
-            socket.add_membership(group)?;
-        }
-        Ok(Watch { socket, received: Vec::with_capacity(BUFFER_BYTES) })
-    }
-
-    /// Readable when something changed.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// Reads what is queued. What cannot be read, or was lost because the queue ran over, counts
-    /// as a change: the caller looks for itself.
-    pub fn drain(&mut self, name: &str, mut index: Option<u32>) -> Noticed {
-        let mut noticed = Noticed::default();
-        for _ in 0..NOTIFICATIONS_MAX {
-            self.received.clear();
-            match self.socket.recv(&mut self.received, 0) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return noticed,
-                Err(_) => {
-                    noticed.interface = true;
-                    continue;
-                }
-            }
-            for message in Messages::new(&self.received) {
-                match message.map(|message| message.payload) {
-                    Ok(NetlinkPayload::InnerMessage(inner)) => {
-                        notice(&inner, name, &mut index, &mut noticed);
-                    }
-                    Ok(NetlinkPayload::Done(_) | NetlinkPayload::Noop) => {}
-                    Ok(_) | Err(_) => noticed.interface = true,
-                }
-            }
-        }
-        noticed
-    }
-}
-
-fn notice(
-    message: &RouteNetlinkMessage,
-    name: &str,
-    index: &mut Option<u32>,
-    noticed: &mut Noticed,
-) {
-    match message {
-        RouteNetlinkMessage::NewLink(link) => {
-            let named = interface_name(link) == Some(name);
-            if named {
-                *index = Some(link.header.index);
-                noticed.interface = true;
-                noticed.link = Some(Some(Link::read(link)));
-            } else if *index == Some(link.header.index) {
-                // Renamed: what bore the name bears it no more.
-                *index = None;
-                noticed.interface = true;
-                noticed.link = Some(None);
-            }
-        }
-        RouteNetlinkMessage::DelLink(link) if *index == Some(link.header.index) => {
-            *index = None;
-            noticed.interface = true;
-            noticed.link = Some(None);
-        }
-        RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
-            noticed.interface |= *index == Some(address.header.index);
-        }
-        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-            noticed.interface |= route.attributes.iter().any(
-                |attribute| matches!(attribute, RouteAttribute::Oif(oif) if Some(*oif) == *index),
-            );
-        }
-        _ => {}
-    }
-}
-
-fn interface_name(link: &LinkMessage) -> Option<&str> {
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.as_str()),
-        _ => None,
-    })
-}
-
 /// A request that sets an interface up or down.
 pub(super) fn set_link(index: u32, up: bool) -> Change {
     let mut message = LinkMessage::default();
@@ -378,12 +262,13 @@ pub(super) fn set_link(index: u32, up: bool) -> Change {
 }
 
 /// The messages of one datagram.
-struct Messages<'a> {
+pub(super) struct Messages<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
-    fn new(datagram: &'a [u8]) -> Self {
+    /// In order; after a wrong length there are no more.
+    pub fn new(datagram: &'a [u8]) -> Self {
         Messages { rest: datagram }
     }
 }

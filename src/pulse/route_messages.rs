@@ -159,31 +159,23 @@ pub(super) fn read_address(
     Some(((local.or(address)?, message.header.prefix_len), usable))
 }
 
-/// A default route of ours through the interface. With `lifetimes`, an IPv6 route without time
-/// left has expired: the kernel uses it no more but shows it until it collects garbage.
-pub(super) fn read_route(
-    message: &RouteNetlinkMessage,
-    index: u32,
-    lifetimes: bool,
-) -> Option<RouteKey> {
+/// A default route of ours through the interface.
+pub(super) fn read_route(message: &RouteNetlinkMessage, index: u32) -> Option<RouteKey> {
     let RouteNetlinkMessage::NewRoute(message) = message else { return None };
     let header = &message.header;
     if header.destination_prefix_length != 0 || header.protocol != ROUTE_PROTOCOL {
         return None;
     }
-    let (mut gateway, mut source, mut through, mut left) = (None, None, None, 0);
+    let (mut gateway, mut source, mut through) = (None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Gateway(found) => gateway = ip(found),
             RouteAttribute::PrefSource(found) => source = ip(found),
             RouteAttribute::Oif(found) => through = Some(*found),
-            RouteAttribute::CacheInfo(life) => left = life.expires,
             _ => {}
         }
     }
-    let gateway = gateway?;
-    let expired = lifetimes && gateway.is_ipv6() && left == 0;
-    (through == Some(index) && !expired).then_some(RouteKey { gateway, source })
+    (through == Some(index)).then_some(RouteKey { gateway: gateway?, source })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

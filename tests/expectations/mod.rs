@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
-use duotone::protocol::action::Action;
 use duotone::protocol::event::{Event, Presence};
 use duotone::protocol::identity::GroupId;
 
 /// A machine with one interface, no floating address on it, a peer that is silent.
 pub trait Machine {
-    /// Carries out an action, or what somebody else does by hand, and returns the events that it
-    /// ends in.
+    /// Carries out an action of the node, or what somebody else does by hand, and returns the
+    /// events that it ends in.
     fn perform(&mut self, deed: Deed) -> Vec<Event>;
 
     /// Lets this time pass and returns what the machine reports meanwhile, the last report last.
@@ -19,10 +18,12 @@ pub trait Machine {
 }
 
 /// Something that happens to a machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Deed {
-    /// The node's action.
-    Node(Action),
+    /// `Action::HoldAddresses` of the group `main`.
+    Hold,
+    /// `Action::ReleaseAddresses` of the group `main`.
+    Release,
     /// An administrator deletes one floating address.
     DeleteOneByHand,
     /// An administrator deletes all floating addresses.
@@ -53,8 +54,6 @@ pub const ADDRESSES: &[Expectation] = &[
     ("held again after a deletion by hand", held_again_after_deletion),
 ];
 
-const HOLD: Deed = Deed::Node(Action::HoldAddresses { group: GroupId::MAIN });
-const RELEASE: Deed = Deed::Node(Action::ReleaseAddresses { group: GroupId::MAIN });
 const SOON: Duration = Duration::from_millis(50);
 
 fn presences(events: &[Event]) -> Vec<Presence> {
@@ -67,7 +66,7 @@ fn presences(events: &[Event]) -> Vec<Presence> {
 
 /// The one presence that an action must end in.
 fn ends_in(machine: &mut dyn Machine, deed: Deed) -> Presence {
-    let events = machine.perform(deed.clone());
+    let events = machine.perform(deed);
     match presences(&events)[..] {
         [seen] => seen,
         _ => panic!("{deed:?} must end in exactly one AddressesSeen, not {events:?}"),
@@ -79,60 +78,60 @@ fn last(events: &[Event]) -> Option<Presence> {
 }
 
 fn held_after_hold(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
 }
 
 fn absent_after_release(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
-    assert_eq!(ends_in(machine, RELEASE), Presence::Absent);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Release), Presence::Absent);
     let later = presences(&machine.pass(SOON));
     assert!(later.iter().all(|seen| *seen == Presence::Absent), "{later:?}");
 }
 
 fn release_of_absent_is_absent(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, RELEASE), Presence::Absent);
-    assert_eq!(ends_in(machine, RELEASE), Presence::Absent);
+    assert_eq!(ends_in(machine, Deed::Release), Presence::Absent);
+    assert_eq!(ends_in(machine, Deed::Release), Presence::Absent);
 }
 
 fn hold_of_held_is_held(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
 }
 
 fn expires_without_renewal(machine: &mut dyn Machine, lifetime: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
     let early = presences(&machine.pass(lifetime.configured - lifetime.configured / 4));
     assert!(early.iter().all(|seen| *seen == Presence::Held), "gone too early: {early:?}");
     let late = machine.pass(lifetime.worst - lifetime.configured + lifetime.configured / 4);
     assert_eq!(last(&late), Some(Presence::Absent));
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
 }
 
 fn stays_when_renewed(machine: &mut dyn Machine, lifetime: Lifetime) {
     for _ in 0..4 {
-        assert_eq!(ends_in(machine, HOLD), Presence::Held);
+        assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
         let meanwhile = presences(&machine.pass(lifetime.configured / 2));
         assert!(meanwhile.iter().all(|seen| *seen == Presence::Held), "{meanwhile:?}");
     }
 }
 
 fn seen_when_deleted_by_hand(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
     let mut events = machine.perform(Deed::DeleteAllByHand);
     events.extend(machine.pass(SOON));
     assert!(matches!(last(&events), Some(Presence::Absent | Presence::Partial)), "{events:?}");
 }
 
 fn partial_when_one_is_deleted(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
     let mut events = machine.perform(Deed::DeleteOneByHand);
     events.extend(machine.pass(SOON));
     assert_eq!(last(&events), Some(Presence::Partial));
 }
 
 fn held_again_after_deletion(machine: &mut dyn Machine, _: Lifetime) {
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
     machine.perform(Deed::DeleteAllByHand);
     machine.pass(SOON);
-    assert_eq!(ends_in(machine, HOLD), Presence::Held);
+    assert_eq!(ends_in(machine, Deed::Hold), Presence::Held);
 }
