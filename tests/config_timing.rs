@@ -72,7 +72,7 @@ fn a_wrong_time_is_told_with_its_inequality() {
     let errors = parse("voice", "lost_after = \"200ms\"").expect_err("too short");
     let told = "lost_after (less drift) - release - late_after >= arbiter: 179.6ms against 210ms";
     assert!(
-        errors.contains(told) && errors.contains("write lost_after = \"230.56ms\""),
+        errors.contains(told) && errors.contains("write lost_after = \"230.461ms\""),
         "{errors}"
     );
 }
@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn the_advice_leads_to_a_valid_file(
         times in proptest::array::uniform12(1..5000u64),
-        drift_ppm in 1..2000u32,
+        drift_ppm in 1..=100_000u32,
     ) {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = times.map(Duration::from_millis);
         let t = Preset::Voice.timing();

@@ -105,10 +105,19 @@ impl Config {
 /// The control socket that a file names, however wrong the rest of it is: a running daemon can be
 /// asked even so, and by users who may not read the key.
 pub fn socket_of(path: &Path) -> PathBuf {
+    pair_path(path, "socket", read::SOCKET)
+}
+
+/// The key file that a configuration names, which need not exist yet.
+pub fn key_file_of(path: &Path) -> PathBuf {
+    pair_path(path, "key_file", read::KEY_FILE)
+}
+
+fn pair_path(path: &Path, key: &str, default: &str) -> PathBuf {
     std::fs::read_to_string(path)
         .ok()
-        .and_then(|text| document::lenient_text(&text, "pair", "socket"))
-        .map_or_else(|| PathBuf::from(read::SOCKET), PathBuf::from)
+        .and_then(|text| document::lenient_text(&text, "pair", key))
+        .map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
 fn text(path: &Path) -> Result<String, Errors> {

@@ -131,27 +131,26 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
         critical_down: basic.critical_down,
     };
     let t = &mut timing;
-    let with_drift = |span| stretched(span, basic.drift_ppm);
     let round = t.round_trip();
     // No margin on late: it eats the time that the arbiter and the short window have before lost.
     t.late_after = given.late_after.unwrap_or(round + t.interval);
     t.start_grace =
-        given.start_grace.unwrap_or_else(|| with_margin(with_drift(t.lost_after) + round));
+        given.start_grace.unwrap_or_else(|| with_margin(t.stretched(t.lost_after) + round));
     let probing = t.probe_interval * t.probes.saturating_sub(1);
-    let window = |validity| with_margin(probing.max(with_drift(validity) + basic.release));
-    t.short_window = given.short_window.unwrap_or_else(|| window(basic.short_validity));
-    t.long_window = given.long_window.unwrap_or_else(|| window(basic.long_validity));
+    let window = |t: &Timing, validity| with_margin(probing.max(t.stretched(validity) + t.release));
+    t.short_window = given.short_window.unwrap_or_else(|| window(t, t.short_validity));
+    t.long_window = given.long_window.unwrap_or_else(|| window(t, t.long_validity));
     t.first_attempt = given.first_attempt.unwrap_or_else(|| with_margin(t.short_window + round));
     t.short_validity_for = given.short_validity_for.unwrap_or_else(|| {
-        let drift_of_lost = with_drift(t.lost_after) - t.lost_after;
-        with_margin(with_drift(t.first_attempt) + drift_of_lost + t.release + t.delay + t.interval)
+        let drift_of_lost = t.stretched(t.lost_after) - t.lost_after;
+        with_margin(t.stretched(t.first_attempt) + drift_of_lost + t.release + t.delay + t.interval)
     });
     let lan = t.lifetime_worst() + t.long_window + t.arbiter;
     t.lan_window = given.lan_window.unwrap_or_else(|| with_margin(lan));
     // The window already has its margin; the certificate is also the longest stall of commits.
-    t.certificate = given.certificate.unwrap_or_else(|| {
-        round_up(unshrunk(with_margin(round + t.lost_after) + t.lan_window, basic.drift_ppm))
-    });
+    t.certificate = given
+        .certificate
+        .unwrap_or_else(|| round_up(t.unshrunk(with_margin(round + t.lost_after) + t.lan_window)));
     timing
 }
 
@@ -163,19 +162,6 @@ fn with_margin(span: Duration) -> Duration {
 fn round_up(span: Duration) -> Duration {
     let grain = 100_000u128;
     Duration::from_micros((span.as_nanos().div_ceil(grain) * grain / 1000) as u64)
-}
-
-/// `span` × (1 + 2ρ).
-fn stretched(span: Duration, drift_ppm: u32) -> Duration {
-    let nanos = span.as_nanos() * (1_000_000 + 2 * u128::from(drift_ppm));
-    Duration::from_nanos(nanos.div_ceil(1_000_000) as u64)
-}
-
-/// `span` / (1 − 2ρ): what is left of it after drift is `span`. The file's bound on `drift_ppm`
-/// keeps the divisor positive.
-fn unshrunk(span: Duration, drift_ppm: u32) -> Duration {
-    let left = 1_000_000u128.saturating_sub(2 * u128::from(drift_ppm)).max(1);
-    Duration::from_nanos((span.as_nanos() * 1_000_000).div_ceil(left) as u64)
 }
 
 const fn ms(millis: u64) -> Duration {

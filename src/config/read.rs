@@ -16,7 +16,8 @@ use super::{Config, database, floating, key, links, services, timing};
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
 const STATE_DIR: &str = "/var/lib/duotone";
-const KEY_FILE: &str = "/etc/duotone/pair.key";
+/// Where the key is expected unless the file says otherwise.
+pub(super) const KEY_FILE: &str = "/etc/duotone/pair.key";
 
 /// Whether the files that the configuration names are looked at as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
