@@ -110,6 +110,9 @@ enum Verb {
     Config(ConfigVerb),
     /// Show a pair lose its active host, on this machine alone
     Demo(demo::Demo),
+    /// Wait for the daemon's end and stop its database then (the daemon starts this itself)
+    #[command(hide = true)]
+    DeadMan,
 }
 
 #[derive(Subcommand, Debug)]
@@ -141,7 +144,11 @@ pub fn main(parts: &Parts) -> ExitCode {
 
 fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Error> {
     match verb {
-        Verb::Run => (parts.run)(options.load()?),
+        Verb::Run => (parts.run)(options.load()?, &options.config, options.node.as_deref()),
+        Verb::DeadMan => {
+            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            (parts.dead_man)(&config)
+        }
         Verb::Release => {
             let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
             say(&(parts.release)(&config)?)

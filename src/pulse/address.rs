@@ -199,6 +199,22 @@ impl Addresses {
         Seen { presence, link, addresses, trouble }
     }
 
+    /// From now on these are the addresses; those that are no longer configured are given up.
+    pub fn reconfigure(&mut self, floating: &Floating) -> Option<Trouble> {
+        let old = self.floating.clone();
+        // The interface itself stays as it is: only addresses and routes go.
+        self.floating = Floating {
+            addresses: without(&old.addresses, &floating.addresses),
+            gateways: without(&old.gateways, &floating.gateways),
+            mode: Mode::Address,
+            ..old
+        };
+        let gone = self.floating.addresses.len() + self.floating.gateways.len();
+        let trouble = if gone == 0 { None } else { self.remove() };
+        self.floating = floating.clone();
+        trouble
+    }
+
     /// What moves, and where.
     pub fn floating(&self) -> &Floating {
         &self.floating
@@ -385,4 +401,8 @@ pub fn release_all(floating: &Floating) -> Result<Presence, Trouble> {
         (Presence::Absent, _) | (_, None) => Ok(seen.presence),
         (_, Some(trouble)) => Err(trouble),
     }
+}
+
+fn without<T: PartialEq + Copy>(all: &[T], kept: &[T]) -> Vec<T> {
+    all.iter().filter(|one| !kept.contains(one)).copied().collect()
 }

@@ -22,7 +22,7 @@ use crate::config::Floating;
 use crate::protocol::action::Action;
 use crate::protocol::event::{Answerer, Event, LanSeen, Presence};
 use crate::protocol::identity::GroupId;
-use crate::protocol::time::Instant;
+use crate::protocol::time::{Duration, Instant};
 use crate::protocol::timing::Timing;
 
 /// Hardware addresses of the peer that are remembered; the oldest is forgotten first.
@@ -38,6 +38,7 @@ pub struct Lan {
     watch: Watch,
     topics: Topics,
     open: Open,
+    answered_within: Duration,
     peer_macs: Vec<Mac>,
     link: Option<Link>,
     sockets: Option<Sockets>,
@@ -63,6 +64,7 @@ impl Lan {
                 references: floating.references.clone(),
             },
             open: Open::new(&floating.references, timing.arbiter),
+            answered_within: timing.arbiter,
             peer_macs: Vec::new(),
             link: None,
             sockets: None,
@@ -96,6 +98,20 @@ impl Lan {
     /// The interface as last seen.
     pub fn link(&self) -> Option<Link> {
         self.link
+    }
+
+    /// From now on these are the group's addresses and references. What is held and no longer
+    /// configured is given up at once; what is missing shows in the fresh look.
+    pub fn reconfigure(&mut self, floating: Floating, out: &mut Vec<Event>) {
+        let trouble = self.addresses.reconfigure(&floating);
+        self.topics = Topics {
+            floating: floating.addresses.iter().map(|(address, _)| *address).collect(),
+            references: floating.references.clone(),
+        };
+        self.open = Open::new(&floating.references, self.answered_within);
+        // They are filtered by the old addresses; the next look opens them again.
+        self.sockets = None;
+        self.settle(trouble, out);
     }
 
     /// Reads what has arrived: changes in the kernel (any number of them end in one
