@@ -41,8 +41,8 @@ fn release(config: &Config) -> Result<String, Error> {
     };
     match pulse::address::release_all(&config.floating).map_err(Error::other)? {
         Presence::Absent => Ok(format!("{} released from {}", names(), config.floating.interface)),
-        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => Err(Error::other(
-            format!("{} not seen released: the kernel shows {seen:?}", names()),
-        )),
+        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => {
+            Err(Error::other(format!("{} not seen released: the kernel shows {seen:?}", names())))
+        }
     }
 }

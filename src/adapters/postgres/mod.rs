@@ -107,6 +107,9 @@ impl Database {
         let by = Deadline::now() + self.deed_within;
         let done = match deed {
             DatabaseDeed::StartAsStandby => self.start_as_standby(by).await,
+            // The node orders it only of an adapter that was set up for it (`Setup::rejoin`); this
+            // one leaves a log that has left the peer's untouched.
+            DatabaseDeed::Rejoin => Err(Trouble::CannotRejoin),
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
