@@ -19,4 +19,5 @@
 extern crate alloc;
 
 pub mod config;
+pub mod lab;
 pub mod protocol;
