@@ -129,7 +129,7 @@ fn letter(node: usize) -> char {
 
 fn wire_up(own_addresses: bool) -> anyhow::Result<()> {
     let mut switch = String::new();
-    for bridge in ["lan", "link"] {
+    for bridge in ["lan", "cable"] {
         switch += &format!(
             "link add {bridge} type bridge forward_delay 0 mcast_snooping 0\n\
              link set {bridge} up\n"
@@ -145,7 +145,7 @@ fn wire_up(own_addresses: bool) -> anyhow::Result<()> {
     for (node, namespace) in HOSTS.iter().enumerate() {
         let link_mac = [0x02, 0xd7, 0, 0, 1, 0xa0 + node as u8];
         cable("lan", &format!("{}-lan", letter(node)), namespace, "eth0", lan_mac(node));
-        cable("link", &format!("{}-link", letter(node)), namespace, "eth1", link_mac);
+        cable("cable", &format!("{}-link", letter(node)), namespace, "eth1", link_mac);
     }
     cable("lan", "phone", PHONE, "eth0", [0x02, 0xd7, 0, 0, 0, 0x50]);
     switch += &format!("addr add {GATEWAY}/24 dev lan\naddr add 2001:db8::1/64 dev lan nodad\n");
