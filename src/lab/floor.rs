@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::host::{DATABASE_SOCKET, Host, INSIDE};
 use super::netlink::Netlink;
-use super::packet::announce;
+use super::packet::Announcer;
 use super::world::{FLOATING, FLOATING_ALL, lan_mac, link_address};
 use super::writer::WriterOrder;
 use crate::protocol::time::Instant;
@@ -70,8 +70,13 @@ pub fn journal(host: &Host) -> Vec<(Instant, String)> {
 pub fn run(order: &FloorOrder) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((link_address(order.node), PORT))?;
     let mut journal = File::create(&order.journal)?;
-    let _writer = if order.active { Some(serve(order, &mut journal)?) } else { None };
-    if order.active { beat(order, &socket) } else { stand_by(order, &socket, &mut journal) }
+    let tools = (Netlink::open()?, Announcer::open("eth0")?);
+    if order.active {
+        let _writer = serve(order, &tools, &mut journal)?;
+        beat(order, &socket)
+    } else {
+        stand_by(order, &socket, &tools, &mut journal)
+    }
 }
 
 fn beat(order: &FloorOrder, socket: &UdpSocket) -> anyhow::Result<()> {
@@ -82,7 +87,12 @@ fn beat(order: &FloorOrder, socket: &UdpSocket) -> anyhow::Result<()> {
     }
 }
 
-fn stand_by(order: &FloorOrder, socket: &UdpSocket, journal: &mut File) -> anyhow::Result<()> {
+fn stand_by(
+    order: &FloorOrder,
+    socket: &UdpSocket,
+    tools: &(Netlink, Announcer),
+    journal: &mut File,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (client, connection) = runtime.block_on(async {
         let mut config = tokio_postgres::Config::new();
@@ -116,20 +126,23 @@ fn stand_by(order: &FloorOrder, socket: &UdpSocket, journal: &mut File) -> anyho
         Ok::<_, tokio_postgres::Error>(())
     })?;
     note(journal, "promoted")?;
-    let _writer = serve(order, journal)?;
+    let _writer = serve(order, tools, journal)?;
     loop {
         std::thread::park();
     }
 }
 
 /// Address, announcement, and the writer.
-fn serve(order: &FloorOrder, journal: &mut File) -> anyhow::Result<Child> {
-    let netlink = Netlink::open()?;
+fn serve(
+    order: &FloorOrder,
+    (netlink, announcer): &(Netlink, Announcer),
+    journal: &mut File,
+) -> anyhow::Result<Child> {
     for (address, prefix) in FLOATING_ALL {
         netlink.add_address("eth0", address, prefix).context("add the floating address")?;
     }
     note(journal, "address")?;
-    announce("eth0", lan_mac(order.node), FLOATING)?;
+    announcer.announce(lan_mac(order.node), FLOATING)?;
     note(journal, "announced")?;
     let writer =
         WriterOrder { listen: IpAddr::V4(FLOATING), socket: PathBuf::from(DATABASE_SOCKET) };

@@ -51,6 +51,8 @@ impl Host {
             .args(["lab-host", &serde_json::to_string(&order)?])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Not the terminal's: a host may outlive the demo (a crash, --keep).
+            .stderr(File::create(files.join("init.log"))?)
             .process_group(0)
             .spawn()
             .context("start a host with nsenter and unshare (package util-linux)")?;

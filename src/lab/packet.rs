@@ -60,36 +60,52 @@ impl Capture {
     }
 }
 
-/// Tells the LAN that `address` is now at `mac`.
-///
-/// # Errors
-/// The interface is not there, or the frame could not be handed to it.
-pub fn announce(interface: &str, mac: [u8; 6], address: Ipv4Addr) -> io::Result<()> {
-    let mut frame = vec![0xff; 6];
-    frame.extend(mac);
-    frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
-    frame.extend(mac);
-    frame.extend(address.octets());
-    frame.extend([0; 6]);
-    frame.extend(address.octets());
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    let index = if_nametoindex(interface)?;
-    // SAFETY: an all-zero sockaddr_ll is a valid value of it.
-    let mut to: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    to.sll_family = libc::AF_PACKET as u16;
-    to.sll_protocol = ETH_P_ARP.to_be();
-    to.sll_ifindex = index as i32;
-    to.sll_halen = 6;
-    // SAFETY: the descriptor is open; frame and address outlive the call, with their true lengths.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const to).cast(),
-            mem::size_of::<libc::sockaddr_ll>() as u32,
-        )
-    };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Sends gratuitous ARP; opened beforehand, because opening and closing cost the kernel more than
+/// sending does.
+pub struct Announcer {
+    socket: Socket,
+    to: libc::sockaddr_ll,
+}
+
+impl Announcer {
+    /// For an interface.
+    ///
+    /// # Errors
+    /// It is not there, or raw sockets are not permitted.
+    pub fn open(interface: &str) -> io::Result<Self> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        // SAFETY: an all-zero sockaddr_ll is a valid value of it.
+        let mut to: libc::sockaddr_ll = unsafe { mem::zeroed() };
+        to.sll_family = libc::AF_PACKET as u16;
+        to.sll_protocol = ETH_P_ARP.to_be();
+        to.sll_ifindex = if_nametoindex(interface)? as i32;
+        to.sll_halen = 6;
+        Ok(Announcer { socket, to })
+    }
+
+    /// Tells the LAN that `address` is now at `mac`.
+    ///
+    /// # Errors
+    /// The frame could not be handed to the interface.
+    pub fn announce(&self, mac: [u8; 6], address: Ipv4Addr) -> io::Result<()> {
+        let mut frame = vec![0xff; 6];
+        frame.extend(mac);
+        frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
+        frame.extend(mac);
+        frame.extend(address.octets());
+        frame.extend([0; 6]);
+        frame.extend(address.octets());
+        // SAFETY: the descriptor is open; frame and address outlive the call, with true lengths.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const self.to).cast(),
+                mem::size_of::<libc::sockaddr_ll>() as u32,
+            )
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
 }
