@@ -47,7 +47,7 @@ pub fn start(
         journal: PathBuf::from(INSIDE).join("floor.journal"),
     };
     let mut command = host.command("chrt");
-    command.args(["--reset-on-fork", "--rr", "10"]).arg(std::env::current_exe()?);
+    command.args(["--reset-on-fork", "--rr", "10"]).arg(host.program());
     command.args(["lab-floor", &serde_json::to_string(&order)?]);
     host.start(command, "floor.log")
 }

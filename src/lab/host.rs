@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,19 +36,20 @@ pub struct Host {
     pub name: String,
     /// Its files, as seen from outside.
     pub files: PathBuf,
+    program: PathBuf,
     init: u32,
     processes: Vec<Child>,
 }
 
 impl Host {
     /// Boots a host in an existing network namespace; `files` becomes its `/run/pbx`.
-    pub fn boot(name: &str, namespace: &str, files: &Path) -> anyhow::Result<Self> {
+    pub fn boot(name: &str, namespace: &str, files: &Path, program: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(files.join("socket"))?;
         let order = InitOrder { name: name.to_owned(), files: files.to_owned() };
         let mut unshare = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{namespace}"))
             .args(["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"])
-            .arg(std::env::current_exe()?)
+            .arg(program)
             .args(["lab-host", &serde_json::to_string(&order)?])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,6 +66,7 @@ impl Host {
         let mut host = Host {
             name: name.to_owned(),
             files: files.to_owned(),
+            program: program.to_owned(),
             init: 0,
             processes: vec![unshare],
         };
@@ -75,6 +78,11 @@ impl Host {
             }
             (said, _) => bail!("the host {name} did not come up: {said}"),
         }
+    }
+
+    /// The `duotone` binary, the same inside and outside.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A command inside the host, as root.
@@ -208,7 +216,7 @@ pub fn init(order: &InitOrder) -> anyhow::Result<()> {
         mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
             .with_context(|| format!("mount {target}"))?;
     }
-    let shared = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o1777));
+    let shared = fs::Permissions::from_mode(0o1777);
     fs::set_permissions("/dev/shm", shared)?;
     for (source, target) in
         [(order.files.clone(), INSIDE), (order.files.join("socket"), DATABASE_SOCKET)]

@@ -66,6 +66,8 @@ pub struct DemoOptions {
     pub floor_only: bool,
     /// How often the power-off runs, to give a median.
     pub runs: usize,
+    /// The `duotone` binary, for the hosts.
+    pub program: PathBuf,
 }
 
 impl Default for DemoOptions {
@@ -79,6 +81,7 @@ impl Default for DemoOptions {
             keep: false,
             floor_only: false,
             runs: 3,
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("duotone")),
         }
     }
 }
@@ -193,20 +196,15 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<ExitKind> {
     }
     require_programs()?;
     clock::catch_signals()?;
-    let run = RunDirectory::open()?;
+    let mut run = RunDirectory::open()?;
     let outcome = play_all(options, run.data());
-    let left_up = options.keep && outcome.is_ok();
     match &outcome {
-        Ok(_) if left_up => {}
+        Ok(_) if options.keep => run.keep(),
         // The logs are about to go: show the end of each.
         Err(error) if !error.is::<clock::Interrupted>() => show_logs(run.data()),
         _ => {}
     }
-    if left_up {
-        run.keep();
-    } else {
-        run.clear();
-    }
+    drop(run);
     match outcome {
         Ok(outcomes) => {
             println!("\n{}", report::table(&outcomes));
@@ -232,12 +230,12 @@ fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> 
     let chosen =
         if options.scenarios.is_empty() { &Scenario::ALL[..] } else { &options.scenarios[..] };
     for &scenario in chosen {
-        let power_off = scenario == Scenario::PowerOff;
-        let runs = if power_off { options.runs.max(1) } else { 1 };
-        let contestants: &[Contestant] = match (options.floor_only, power_off) {
+        let runs = if scenario == Scenario::PowerOff { options.runs.max(1) } else { 1 };
+        let contestants: &[Contestant] = match (options.floor_only, scenario) {
             (true, _) => &[Contestant::BareFloor],
-            (false, true) => &[Contestant::BareFloor, Contestant::Duotone],
-            (false, false) => &[Contestant::Duotone],
+            // The floor restarts nothing.
+            (false, Scenario::KillPbx) => &[Contestant::Duotone],
+            (false, _) => &[Contestant::BareFloor, Contestant::Duotone],
         };
         // The contestants take turns, so that a slow moment of the machine hits both.
         for _ in 0..runs {

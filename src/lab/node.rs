@@ -36,7 +36,7 @@ pub fn make_key() -> anyhow::Result<String> {
 
 /// Starts a host's daemon.
 pub fn start(host: &mut Host) -> anyhow::Result<()> {
-    let mut command = host.command(&std::env::current_exe()?.to_string_lossy());
+    let mut command = host.command(&host.program().to_string_lossy());
     let name = host.name.clone();
     command.args(["run", "--config", &format!("{INSIDE}/duotone.toml"), "--node", &name]);
     host.start(command, "duotone.log")
@@ -49,8 +49,7 @@ pub struct Status(Value);
 impl Status {
     /// Asks the daemon of a host; empty when it does not answer.
     pub fn of(host: &Host) -> Self {
-        let Ok(program) = std::env::current_exe() else { return Status::default() };
-        let output = Command::new(program)
+        let output = Command::new(host.program())
             .args(["status", "--json", "--socket"])
             .arg(host.files.join("control.sock"))
             .stdin(Stdio::null())
@@ -167,7 +166,7 @@ fn configuration(options: &DemoOptions) -> anyhow::Result<String> {
     let (link_a, link_b) = (link_address(0), link_address(1));
     let writer = WriterOrder { listen: FLOATING.into(), socket: DATABASE_SOCKET.into() };
     let writer = [
-        quote(&std::env::current_exe()?.to_string_lossy()),
+        quote(&options.program.to_string_lossy()),
         quote("lab-cdr"),
         quote(&serde_json::to_string(&writer)?),
     ]

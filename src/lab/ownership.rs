@@ -35,8 +35,13 @@ struct Span {
 }
 
 /// Judges what was seen; `off`: a host that lost its power, and when (what its kernel still had
-/// then, nobody can reach).
-pub fn judge(seen: &Seen, off: Option<(usize, Instant)>, fault: Instant) -> Ownership {
+/// then, nobody can reach); until `end`.
+pub fn judge(
+    seen: &Seen,
+    off: Option<(usize, Instant)>,
+    fault: Instant,
+    end: Instant,
+) -> Ownership {
     let mut overlap_ms: f64 = 0.0;
     let mut moves = 0;
     let mut held_at: Option<Instant> = None;
@@ -44,7 +49,7 @@ pub fn judge(seen: &Seen, off: Option<(usize, Instant)>, fault: Instant) -> Owne
         let spans = [0, 1].map(|node| spans_of(seen, node, address, off));
         for one in &spans[0] {
             for other in &spans[1] {
-                overlap_ms = overlap_ms.max(overlap(*one, *other));
+                overlap_ms = overlap_ms.max(overlap(*one, *other, end));
             }
         }
         for span in spans.iter().flatten() {
@@ -86,9 +91,8 @@ fn spans_of(seen: &Seen, node: usize, address: IpAddr, off: Option<(usize, Insta
     spans
 }
 
-fn overlap(one: Span, other: Span) -> f64 {
+fn overlap(one: Span, other: Span, end: Instant) -> f64 {
     let from = one.from.max(other.from);
-    let end = Instant::from_nanos(u64::MAX);
     let to = one.to.unwrap_or(end).min(other.to.unwrap_or(end));
     if to > from { ms_between(from, to) } else { 0.0 }
 }
@@ -113,10 +117,10 @@ mod tests {
     fn two_owners_are_seen_and_a_powered_off_one_is_none() {
         let changes = vec![change(10, 0, true), change(15, 0, true), change(100, 1, true)];
         let mut seen = Seen { changes, ..Seen::default() };
-        let off = judge(&seen, Some((0, at(50))), at(50));
+        let off = judge(&seen, Some((0, at(50))), at(50), at(900));
         assert_eq!((off.overlap_ms, off.moves, off.held_at), (0.0, 1, Some(at(100))));
         seen.changes.push(change(130, 0, false));
-        let split = judge(&seen, None, at(50));
+        let split = judge(&seen, None, at(50), at(900));
         assert_eq!((split.overlap_ms, split.moves), (30.0, 2));
     }
 
@@ -125,7 +129,7 @@ mod tests {
         let claim = |ms, node| Claim { at: at(ms), mac: lan_mac(node) };
         let claims = vec![claim(10, 0), claim(100, 1), claim(120, 0)];
         let seen = Seen { claims, ..Seen::default() };
-        let judged = judge(&seen, None, at(50));
+        let judged = judge(&seen, None, at(50), at(900));
         assert_eq!((judged.late_claims, judged.claimed_at), (1, Some(at(100))));
     }
 }

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use serde_json::json;
 
 use super::DemoOptions;
-use super::scenario::{Contestant, Outcome};
+use super::scenario::{Contestant, Outcome, Scenario};
 
 /// One scenario's story.
 pub fn story(outcome: &Outcome) -> String {
@@ -44,54 +44,54 @@ fn verdict(outcome: &Outcome) -> String {
     format!("  BROKEN: {}\n", outcome.broken.join("; "))
 }
 
-/// The table of everything, medians where a scenario ran more than once.
+/// The table of everything: duotone's figures and, beside each, the bare floor's of the same run;
+/// medians with extremes where a scenario ran more than once.
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
-        "scenario",
+        "",
         "runs",
         "verdict",
-        "outage ms",
+        "outage, ms",
         "calls lost",
-        "records acknowledged",
-        "missing",
-        "two owners ms",
+        "records",
+        "two owners, ms",
     ]);
-    let mut rows: Vec<(&Outcome, Vec<&Outcome>)> = Vec::new();
-    for outcome in outcomes {
-        let same = |row: &&mut (&Outcome, Vec<&Outcome>)| {
-            row.0.scenario == outcome.scenario && row.0.contestant == outcome.contestant
-        };
-        match rows.iter_mut().find(same) {
-            Some(row) => row.1.push(outcome),
-            None => rows.push((outcome, vec![outcome])),
+    for scenario in Scenario::ALL {
+        for contestant in [Contestant::Duotone, Contestant::BareFloor] {
+            let all: Vec<&Outcome> = outcomes
+                .iter()
+                .filter(|one| one.scenario == scenario && one.contestant == contestant)
+                .collect();
+            if !all.is_empty() {
+                table.add_row(row(scenario, contestant, &all));
+            }
         }
     }
-    for (first, all) in &rows {
-        let floor = first.contestant == Contestant::BareFloor;
-        let kept = all.iter().all(|outcome| outcome.broken.is_empty());
-        let sum = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).sum::<usize>();
-        let overlap = all.iter().map(|one| one.ownership.overlap_ms).fold(0.0, f64::max);
-        table.add_row([
-            format!("{}{}", first.scenario.name(), if floor { ", bare floor" } else { "" }),
-            all.len().to_string(),
-            if floor {
-                "-"
-            } else if kept {
-                "kept"
-            } else {
-                "BROKEN"
-            }
-            .to_owned(),
-            spread(all.iter().map(|one| one.outage_ms).collect()),
-            sum(|one| one.calls.lost).to_string(),
-            sum(|one| one.records.acknowledged).to_string(),
-            sum(|one| one.records.missing).to_string(),
-            format!("{overlap:.1}"),
-        ]);
-    }
     format!("{table}\n{}", costs(outcomes))
+}
+
+fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String; 7] {
+    let kept = all.iter().all(|one| one.broken.is_empty());
+    let (name, verdict) = match contestant {
+        Contestant::Duotone => (scenario.name(), if kept { "kept" } else { "BROKEN" }),
+        Contestant::BareFloor => ("  bare floor, no safety", ""),
+    };
+    let sum = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).sum::<usize>();
+    let overlap = all.iter().map(|one| one.ownership.overlap_ms).fold(0.0, f64::max);
+    let acknowledged = sum(|one| one.records.acknowledged);
+    let missing = sum(|one| one.records.missing);
+    let lost = sum(|one| one.calls.lost);
+    [
+        name.to_owned(),
+        all.len().to_string(),
+        verdict.to_owned(),
+        spread(all.iter().map(|one| one.outage_ms).collect()),
+        format!("{lost} of {}", sum(|one| one.calls.placed)),
+        format!("{missing} missing of {acknowledged}"),
+        format!("{overlap:.0}"),
+    ]
 }
 
 fn costs(outcomes: &[Outcome]) -> String {

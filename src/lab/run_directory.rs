@@ -13,14 +13,19 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::clock;
+
 const STATE: &str = "/run/duotone-demo";
 const DATA: &str = "/var/tmp";
+const LOCK_PATIENCE_S: u64 = 300;
 
 /// The one lab that may be up on this machine.
 #[derive(Debug)]
 pub struct RunDirectory {
-    lock: Flock<File>,
     data: PathBuf,
+    keep: bool,
+    /// Released last.
+    _lock: Flock<File>,
 }
 
 impl RunDirectory {
@@ -34,14 +39,7 @@ impl RunDirectory {
             .mode(0o755)
             .create(STATE)
             .with_context(|| format!("create {STATE}"))?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(Path::new(STATE).join("lock"))?;
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            bail!("another demo is running on this machine (it holds {STATE}/lock); wait for it");
-        };
+        let lock = take_lock()?;
         let cleared = clear_remains();
         if cleared > 0 {
             println!("cleared the remains of an earlier run ({cleared} processes)");
@@ -50,7 +48,7 @@ impl RunDirectory {
         write_state("data", data.to_string_lossy().as_bytes())?;
         fs::DirBuilder::new().mode(0o755).create(&data)?;
         fs::set_permissions(&data, fs::Permissions::from_mode(0o755))?;
-        Ok(RunDirectory { lock, data })
+        Ok(RunDirectory { data, keep: false, _lock: lock })
     }
 
     /// Where this run keeps its files (on a real disk, so that an fsync costs what it costs).
@@ -59,15 +57,34 @@ impl RunDirectory {
     }
 
     /// Leaves everything as it is; the next run clears it.
-    pub fn keep(self) {
-        drop(self.lock);
+    pub fn keep(&mut self) {
+        self.keep = true;
     }
+}
 
-    /// Removes everything that was recorded.
-    pub fn clear(self) {
-        clear_remains();
-        drop(self.lock);
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if !self.keep {
+            clear_remains();
+        }
     }
+}
+
+/// Waits for another lab to end: its namespaces have the same names.
+fn take_lock() -> anyhow::Result<Flock<File>> {
+    let path = Path::new(STATE).join("lock");
+    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    for round in 0..LOCK_PATIENCE_S {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, _)) => file = back,
+        }
+        if round == 0 {
+            println!("another demo is running on this machine; waiting for it");
+        }
+        clock::pause(Duration::from_secs(1))?;
+    }
+    bail!("another demo is running on this machine (it holds {STATE}/lock)")
 }
 
 /// Records a process of this run.
@@ -137,4 +154,16 @@ pub fn start_time(pid: u32) -> Option<u64> {
         return None;
     }
     fields.get(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_named_by_its_start() {
+        let me = start_time(std::process::id());
+        assert!(me.is_some_and(|ticks| ticks > 0));
+        assert_eq!(start_time(u32::MAX), None);
+    }
 }

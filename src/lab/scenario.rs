@@ -145,7 +145,8 @@ impl Stage {
         say: &Say,
     ) -> anyhow::Result<Self> {
         say.line("building the LAN, the link, two hosts and a phone");
-        let mut world = World::build(files, options.mode == super::Mode::Address)?;
+        let mut world =
+            World::build(files, options.mode == super::Mode::Address, &options.program)?;
         let watch = Watch::start(&files.join("calls.log"))?;
         let active = match contestant {
             Contestant::Duotone => start_pair(&mut world, options, template, say)?,
@@ -161,9 +162,9 @@ impl Stage {
         pause(STEADY)?;
         let after = world.hosts[active].as_ref().and_then(node::cost);
         let span_ms = ms_between(began, clock::now());
-        let cpu_percent = before
-            .zip(after)
-            .map(|(before, after)| (after.cpu_ms - before.cpu_ms) as f64 / span_ms * 100.0);
+        let cpu_percent = before.zip(after).map(|(before, after)| {
+            after.cpu_ms.saturating_sub(before.cpu_ms) as f64 / span_ms * 100.0
+        });
         anyhow::ensure!(
             watch.last_answer().is_some(),
             "no call is answered; see {}",
@@ -308,7 +309,7 @@ fn gather(world: &World, evidence: &Evidence) -> anyhow::Result<Outcome> {
         longest_wait_ms: longest_silence(&stored, *fault, *end),
     };
     let off = (*scenario == Scenario::PowerOff).then_some((*was, *fault));
-    let ownership = ownership::judge(seen, off, *fault);
+    let ownership = ownership::judge(seen, off, *fault, *end);
     let (why, steps) = match (contestant, is) {
         (Contestant::Duotone, Some(node)) => {
             (statuses[node].text("why").to_owned(), statuses[node].timeline())

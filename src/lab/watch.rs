@@ -216,3 +216,53 @@ fn watch_addresses(node: usize, stop: &AtomicBool, seen: &Mutex<Seen>) {
         lock(seen).changes.extend(changes.iter().map(|&change| HostChange { at, node, change }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), text: &str) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame.extend(from.0.octets());
+        frame.extend(to.0.octets());
+        frame.extend(from.1.to_be_bytes());
+        frame.extend(to.1.to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        frame
+    }
+
+    #[test]
+    fn a_call_is_its_invite_out_and_its_200_back() {
+        let (phone, pbx) = ((Ipv4Addr::LOCALHOST, CALLER_PORT), (FLOATING, SIP_PORT));
+        let invite = udp(phone, pbx, "INVITE sip:a SIP/2.0\r\nCall-ID: x1\r\n\r\n");
+        assert!(matches!(sip_message(&invite), Some(Sip::Invite("x1"))));
+        let text = "SIP/2.0 200 OK\r\nCSeq: 1 INVITE\r\nCall-ID: x1\r\n\r\n";
+        let answer = udp(pbx, phone, text);
+        assert!(matches!(sip_message(&answer), Some(Sip::Answer("x1"))));
+        let bye = udp(pbx, phone, &text.replace("INVITE", "BYE"));
+        assert!(sip_message(&bye).is_none(), "the 200 of a BYE answers no call");
+        assert!(sip_message(&udp(phone, pbx, text)).is_none(), "only what comes back counts");
+        let elsewhere = udp((Ipv4Addr::BROADCAST, SIP_PORT), phone, text);
+        assert!(sip_message(&elsewhere).is_none(), "only the floating address counts");
+        for end in 0..answer.len() {
+            let _ = sip_message(&answer[..end]);
+        }
+    }
+
+    #[test]
+    fn a_probe_claims_nothing() {
+        let arp = |sender: Ipv4Addr| {
+            let mut frame = vec![0xff; 12];
+            frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
+            frame.extend([2, 2, 2, 2, 2, 2]);
+            frame.extend(sender.octets());
+            frame.extend([0; 10]);
+            frame
+        };
+        assert_eq!(claimed_by(&arp(FLOATING)), Some([2; 6]));
+        assert_eq!(claimed_by(&arp(Ipv4Addr::UNSPECIFIED)), None);
+        assert_eq!(claimed_by(&arp(FLOATING)[..41]), None);
+    }
+}

@@ -55,15 +55,16 @@ pub struct World {
 
 impl World {
     /// Builds it under `files`. `own_addresses`: the hosts have addresses of their own on the LAN
-    /// (in interface mode they have none).
-    pub fn build(files: &Path, own_addresses: bool) -> anyhow::Result<Self> {
+    /// (in interface mode they have none). `program`: the `duotone` binary.
+    pub fn build(files: &Path, own_addresses: bool, program: &Path) -> anyhow::Result<Self> {
         for name in [SWITCH, PHONE, HOSTS[0], HOSTS[1]] {
             namespaces::create(name)?;
         }
         let guard = Namespaces;
         wire_up(own_addresses)?;
         let switch = Switch::open(SWITCH)?;
-        let boot = |node: usize| Host::boot(NODES[node], HOSTS[node], &files.join(NODES[node]));
+        let boot =
+            |node: usize| Host::boot(NODES[node], HOSTS[node], &files.join(NODES[node]), program);
         let hosts = [Some(boot(0)?), Some(boot(1)?)];
         std::mem::forget(guard);
         Ok(World { hosts, switch, files: files.to_owned(), keep: false })
