@@ -23,6 +23,7 @@ pub mod adapters;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod lab;
 pub mod logging;
 pub mod protocol;
 pub mod pulse;
