@@ -62,8 +62,8 @@ pub enum Error {
     Host(usize),
     /// Nobody listens.
     #[error(
-        "the daemon is not running (nobody listens on {0}); start it with `systemctl start duotone`, \
-         or pass --socket PATH"
+        "the daemon is not running (nobody listens on {0}); start it with `systemctl start \
+         duotone`, or pass --socket PATH"
     )]
     NotRunning(String),
     /// It listens and does not answer.
