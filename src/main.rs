@@ -15,13 +15,7 @@ fn main() -> ExitCode {
     if let Some(code) = lab::inside(std::env::args_os()) {
         return code;
     }
-    cli::main(&Parts {
-        run,
-        dead_man,
-        release,
-        demo,
-        table: || Ok(table::print(&table::table())),
-    })
+    cli::main(&Parts { run, dead_man, release, demo, table: || Ok(table::print(&table::table())) })
 }
 
 fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
