@@ -88,6 +88,28 @@ fn a_deleted_interface_is_reported_and_used_again_when_it_returns() {
 }
 
 #[test]
+fn an_interface_that_was_exchanged_between_two_heartbeats_is_noticed() {
+    let Some(hosts) = Hosts::new() else { return };
+    let mut a = End::open(&hosts, &every_kind(A), identity(A, 10));
+    let mut b = End::open(&hosts, &every_kind(B), identity(B, 20));
+    converse(&mut a, &mut b, 3);
+    for (interface, other) in [("eth0", "other0"), ("eth1", "other1")] {
+        hosts.ip(A, &format!("link del {interface}"));
+        hosts.plug(other);
+        hosts.plug(interface);
+    }
+    hosts.ip(A, "addr add 10.9.0.1/24 dev eth1");
+    hosts.ip(B, "addr add 10.9.0.2/24 dev eth1");
+    hosts.ip(A, "addr add fd09::1/64 dev eth1 nodad");
+    hosts.ip(B, "addr add fd09::2/64 dev eth1 nodad");
+    soon("heartbeats on every link", || {
+        converse(&mut a, &mut b, 1);
+        a.directions() == [Direction::Both; 3] && b.directions() == [Direction::Both; 3]
+    });
+    assert!(b.status().iter().all(|link| link.sending.opened == 2), "{:?}", b.status());
+}
+
+#[test]
 fn a_link_opens_before_its_interface_and_address_exist() {
     let Some(hosts) = Hosts::new() else { return };
     hosts.ip(A, "link del eth0");

@@ -60,12 +60,13 @@ fn timing() -> Timing {
 struct Owners {
     holds: [bool; 2],
     both: bool,
+    /// The peer's hardware addresses, as each node learnt them.
+    learnt: [Vec<[u8; 6]>; 2],
 }
 
 struct FakeLan {
     me: NodeId,
     owners: Arc<Mutex<Owners>>,
-    peer_macs: Vec<[u8; 6]>,
 }
 
 impl LanSide for FakeLan {
@@ -89,7 +90,7 @@ impl LanSide for FakeLan {
                 let mut see = |seen| events.push(Event::Lan { group, seen });
                 see(LanSeen::FloatingProbed { at: now });
                 if floating && owners.holds[self.me.peer().index()] {
-                    let known = !self.peer_macs.is_empty();
+                    let known = !owners.learnt[self.me.index()].is_empty();
                     let by = if known { Answerer::Peer } else { Answerer::Foreign };
                     see(LanSeen::FloatingAnswered { at: now, by });
                 }
@@ -105,8 +106,9 @@ impl LanSide for FakeLan {
     }
 
     fn learn_peer_mac(&mut self, address: [u8; 6]) {
-        if !self.peer_macs.contains(&address) {
-            self.peer_macs.push(address);
+        let learnt = &mut self.owners.lock().unwrap().learnt[self.me.index()];
+        if !learnt.contains(&address) {
+            learnt.push(address);
         }
     }
 
@@ -148,7 +150,7 @@ impl Host {
             config_hash: 1,
         };
         let exchange = Exchange::new(Links::open(&every_kind(me)), identity(me, session), LATELY);
-        let lan = FakeLan { me, owners: Arc::clone(owners), peer_macs: Vec::new() };
+        let lan = FakeLan { me, owners: Arc::clone(owners) };
         let (pulse, outlets) = start(setup, exchange, lan).unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (post, shared) = (pulse.post(), Arc::clone(&seen));
@@ -222,6 +224,7 @@ fn two_pulses_agree_on_one_owner_and_the_other_takes_over() {
         a.authority() == Some(Authority::Active) && b.authority() == Some(Authority::Standby)
     });
     assert_eq!(owners.lock().unwrap().holds, [true, false]);
+    assert_eq!(owners.lock().unwrap().learnt[B.index()], [hosts.hardware_address(A, "eth0")]);
     let beats = b.pulse.beats();
     thread::sleep(Duration::from_millis(600));
     assert!(b.pulse.beats() > beats + 10);
