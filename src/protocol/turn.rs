@@ -98,6 +98,8 @@ impl Node {
             group.probe_due = group.probe_due.min(now);
             group.address_retry = now;
         }
+        // What failed under the old order of things says nothing about the new one.
+        self.pending.database_retry = now;
         self.authority = authority;
         self.since = now;
     }

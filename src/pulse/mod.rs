@@ -5,19 +5,31 @@
 //! is `report.rs`, what it says goes through `queue.rs`. Everything else here does one outside
 //! thing: `clock`, `realtime`, `links`, and `exchange`, which speaks heartbeats over the links.
 
+pub mod address;
+pub mod announce;
+pub mod arp;
 pub mod clock;
 pub mod exchange;
+pub mod frames;
+pub mod lan;
 pub mod links;
+pub mod listen;
+pub mod ndp;
+pub mod netlink;
+pub mod probe;
 pub mod queue;
 pub mod realtime;
 pub mod report;
+mod route_messages;
 mod turn;
+mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use crate::config::Floating;
 use crate::protocol::action::Action;
 use crate::protocol::event::Event;
 use crate::protocol::node::{Node, Setup};
@@ -43,6 +55,9 @@ pub trait LanSide {
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>);
     /// From now on this hardware address is the peer's.
     fn learn_peer_mac(&mut self, address: HardwareAddress);
+    /// From now on these are the group's addresses and references; what is held and no longer
+    /// configured is given up at once, and what is missing shows in the fresh look that follows.
+    fn reconfigure(&mut self, floating: Floating, events: &mut Vec<Event>);
     /// Why the last thing that failed did, once.
     fn take_trouble(&mut self) -> Option<String>;
 }
@@ -122,5 +137,31 @@ impl Pulse {
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
             Died(text.unwrap_or_else(|| "no message".to_owned()))
         })
+    }
+}
+
+impl LanSide for lan::Lan {
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        lan::Lan::fds(self)
+    }
+
+    fn drain(&mut self, now: Instant, events: &mut Vec<Event>) {
+        lan::Lan::drain(self, now, events);
+    }
+
+    fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
+        lan::Lan::perform(self, now, action, events);
+    }
+
+    fn learn_peer_mac(&mut self, address: HardwareAddress) {
+        lan::Lan::learn_peer_mac(self, address);
+    }
+
+    fn reconfigure(&mut self, floating: Floating, events: &mut Vec<Event>) {
+        lan::Lan::reconfigure(self, floating, events);
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        lan::Lan::take_trouble(self).map(|trouble| trouble.to_string())
     }
 }

@@ -71,9 +71,10 @@ impl<L: LanSide> Turning<L> {
             self.lan.learn_peer_mac(address);
         }
         self.lan.drain(now, &mut events);
-        let stopped = &mut self.stopped;
+        let (stopped, lan) = (&mut self.stopped, &mut self.lan);
         self.inbox.drain(|letter| match letter {
             Letter::Event(event) => events.push(event),
+            Letter::Floating(floating) => lan.reconfigure(floating, &mut events),
             Letter::Stop => *stopped = true,
         });
         events.push(Event::Tick);
