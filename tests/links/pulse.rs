@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use duotone::config::Floating;
 use duotone::protocol::action::Action;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{Answerer, Event, LanSeen, Presence, ServicesSeen};
@@ -110,6 +111,10 @@ impl LanSide for FakeLan {
         if !learnt.contains(&address) {
             learnt.push(address);
         }
+    }
+
+    fn reconfigure(&mut self, floating: Floating, _: &mut Vec<Event>) {
+        panic!("nobody asked for {floating:?}");
     }
 
     fn take_trouble(&mut self) -> Option<String> {
