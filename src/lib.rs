@@ -6,7 +6,7 @@
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
 //! | [`wire`] | bytes and tag of a heartbeat |
 //! | [`config`] | the file, read into one validated value; every default and preset |
-//! | `pulse` | the real-time thread: links, LAN probes, addresses, and the node itself |
+//! | [`pulse`] | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
 //! | `daemon` | joins the three above; nothing else does |
 //! | [`cli`] | one file per verb family |
