@@ -77,7 +77,7 @@ fn grade() -> impl Strategy<Value = Grade> {
 }
 
 fn log() -> impl Strategy<Value = Log> {
-    let fork = (any::<u32>(), any::<u64>(), any_term()).prop_map(|(timeline, at, term)| Fork {
+    let fork = (any::<u32>(), any::<u64>(), term()).prop_map(|(timeline, at, term)| Fork {
         timeline,
         at,
         branch: (term != Term::ZERO).then_some(term),
