@@ -1,37 +1,70 @@
-//! The `duotone` command.
+//! The `duotone` command: joins the rooms of the library and hands over to the command line.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use duotone::lab::{self, DemoOptions, ExitKind};
+use duotone::cli::demo::Demo;
+use duotone::cli::{self, Error, Exit, Parts};
+use duotone::config::Config;
+use duotone::protocol::event::Presence;
+use duotone::protocol::table;
+use duotone::{daemon, lab, logging, pulse};
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    // What the lab runs inside its hosts is not for people, and not of the command line.
     if let Some(code) = lab::inside(std::env::args_os()) {
-        return Ok(code);
+        return code;
     }
-    let mut options = DemoOptions::default();
-    let mut arguments = std::env::args().skip(2);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().unwrap_or_default();
-        let wrong = anyhow::Error::msg;
-        match argument.as_str() {
-            "--scenario" => {
-                options.scenarios =
-                    value().split(',').map(str::parse).collect::<Result<_, _>>().map_err(wrong)?;
-            }
-            "--mode" => options.mode = value().parse().map_err(wrong)?,
-            "--durability" => options.durability = value().parse().map_err(wrong)?,
-            "--preset" => options.preset = value().parse().map_err(wrong)?,
-            "--json" => options.json = Some(value().into()),
-            "--keep" => options.keep = true,
-            "--floor-only" => options.floor_only = true,
-            "--runs" => options.runs = value().parse()?,
-            other => anyhow::bail!("unknown argument {other}"),
+    cli::main(&Parts { run, dead_man, release, demo, table: || Ok(table::print(&table::table())) })
+}
+
+fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
+    logging::start(config.syslog).map_err(Error::other)?;
+    let source = daemon::Source { path: file.to_owned(), node: node.map(str::to_owned) };
+    daemon::run(config, source).map_err(|error| {
+        tracing::error!("{error}");
+        Error::other(error)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn dead_man(config: &Config) -> Result<Exit, Error> {
+    daemon::dead_man::watch(config).map_err(Error::other)?;
+    Ok(Exit::Ok)
+}
+
+fn release(config: &Config) -> Result<String, Error> {
+    let names = || {
+        let addresses = config.floating.addresses.iter();
+        addresses.map(|(address, _)| address.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match pulse::address::release_all(&config.floating).map_err(Error::other)? {
+        Presence::Absent => Ok(format!("{} released from {}", names(), config.floating.interface)),
+        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => {
+            Err(Error::other(format!("{} not seen released: the kernel shows {seen:?}", names())))
         }
     }
-    Ok(match lab::demo(&options)? {
-        ExitKind::Kept => ExitCode::SUCCESS,
-        ExitKind::Broken => ExitCode::from(1),
-        ExitKind::NotRoot => ExitCode::from(5),
-        ExitKind::Interrupted => ExitCode::from(130),
-    })
+}
+
+fn demo(asked: &Demo) -> Result<Exit, Error> {
+    let word = |error: String| Error::Usage(error);
+    let options = lab::DemoOptions {
+        scenarios: asked
+            .scenarios
+            .iter()
+            .map(|name| name.parse().map_err(word))
+            .collect::<Result<_, _>>()?,
+        mode: asked.mode.word().parse().map_err(word)?,
+        durability: asked.durability.word().parse().map_err(word)?,
+        preset: asked.preset.word().parse().map_err(word)?,
+        json: asked.json.clone(),
+        keep: asked.keep,
+        ..lab::DemoOptions::default()
+    };
+    match lab::demo(&options).map_err(Error::other)? {
+        lab::ExitKind::Kept => Ok(Exit::Ok),
+        lab::ExitKind::Broken => Ok(Exit::No),
+        lab::ExitKind::NotRoot => Ok(Exit::Permission),
+        lab::ExitKind::Interrupted => Ok(Exit::Internal),
+    }
 }
