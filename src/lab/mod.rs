@@ -261,8 +261,8 @@ fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> 
         let broken = !outcome.broken.is_empty() && contestant == Contestant::Duotone;
         outcomes.push(outcome);
         if options.keep && index + 1 == count {
+            say_how_to_look(&world, options);
             world.keep();
-            say_how_to_look(&files);
         } else {
             if broken {
                 show_logs(&files);
@@ -274,14 +274,16 @@ fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> 
     Ok(outcomes)
 }
 
-fn say_how_to_look(files: &Path) {
+fn say_how_to_look(world: &world::World, options: &DemoOptions) {
+    let program = options.program.display();
     println!("\nthe lab stays up until the next run:");
-    for (node, name) in world::NODES.iter().enumerate() {
-        println!("  duotone status --socket {}", node::control_socket(files, node).display());
-        println!("  ip netns exec {} ip addr          # {name}", world::HOSTS[node]);
+    for (node, host) in world.hosts.iter().enumerate() {
+        let Some(host) = host else { continue };
+        println!("  {program} status --socket {}", host.files.join("control.sock").display());
+        println!("  ip netns exec {} ip addr          # {}", world::HOSTS[node], host.name);
     }
     println!("  ip netns exec {} tcpdump -ni eth0", world::PHONE);
-    println!("  logs: {}/pbx-?/*.log", files.display());
+    println!("  logs: {}/pbx-?/*.log", world.files.display());
 }
 
 /// The last lines of every log below a directory.
