@@ -183,18 +183,35 @@ impl Stage {
         say: &Say,
     ) -> anyhow::Result<(Outcome, World)> {
         let fault = self.strike(scenario, say)?;
+        let unhealed = match (contestant, scenario) {
+            (Contestant::Duotone, Scenario::CutEth1 | Scenario::KillPbx) => self.heal(say)?,
+            _ => None,
+        };
         let end = clock::now();
         pause(ANSWER_PATIENCE)?;
         self.phone.hang_up();
         let acknowledged = self.records.stop();
         let seen = self.watch.seen();
         drop(self.watch);
-        let outcome = gather(
+        let mut outcome = gather(
             &self.world,
             &Evidence { scenario, contestant, fault, end, was: self.active, seen, acknowledged },
         )?;
-        let outcome = Outcome { rss_kib: self.rss_kib, cpu_percent: self.cpu_percent, ..outcome };
+        outcome.broken.extend(unhealed);
+        (outcome.rss_kib, outcome.cpu_percent) = (self.rss_kib, self.cpu_percent);
         Ok((outcome, self.world))
+    }
+
+    /// After the fault: one serves, the other stands by, certified. Says what is wrong if not.
+    fn heal(&mut self, say: &Say) -> anyhow::Result<Option<String>> {
+        match node::wait_settled(&mut self.world, Duration::from_secs(15)) {
+            Ok(_) => {
+                say.line("the standby is certified");
+                Ok(None)
+            }
+            Err(error) if error.is::<clock::Interrupted>() => Err(error),
+            Err(error) => Ok(Some(error.to_string())),
+        }
     }
 
     fn strike(&mut self, scenario: Scenario, say: &Say) -> anyhow::Result<Instant> {
