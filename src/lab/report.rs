@@ -4,7 +4,8 @@ use comfy_table::Table;
 use serde_json::json;
 
 use super::DemoOptions;
-use super::scenario::{Contestant, Outcome, Scenario};
+use super::outcome::Outcome;
+use super::scenario::{Contestant, Scenario};
 
 /// One scenario's story.
 pub fn story(outcome: &Outcome) -> String {
