@@ -109,6 +109,17 @@ fn advice(status: &Status) -> Option<&'static str> {
         (Authority::Standby, _) if status.database.diverged => {
             Some("rebuild this standby from the peer: its log has left the peer's")
         }
+        (Authority::Active | Authority::Standby | Authority::Joining, _)
+            if other_database(status) =>
+        {
+            Some(
+                "rebuild the database that is not a copy of the other: the system identifiers \
+                 differ",
+            )
+        }
+        (Authority::Active, _) if status.peer_left && status.peer == Liveness::Lost => {
+            Some("the peer was stopped in order: start it again")
+        }
         (Authority::Active, _) if status.lone && status.peer == Liveness::Lost => {
             Some("find out why the peer is silent")
         }
@@ -124,6 +135,12 @@ fn advice(status: &Status) -> Option<&'static str> {
     }
 }
 
+/// Both system identifiers are known and differ.
+fn other_database(status: &Status) -> bool {
+    let peer = status.peer_says.as_ref().and_then(|says| says.system_id);
+    peer.zip(status.database.system_id).is_some_and(|(theirs, ours)| theirs != ours)
+}
+
 fn peer(config: &Config, status: &Status, now: Instant) -> Value {
     let says = status.peer_says.as_ref();
     json!({
@@ -133,11 +150,7 @@ fn peer(config: &Config, status: &Status, now: Instant) -> Value {
         "last_heard_ms": status.last_heard.map(|heard| ms(now, heard)),
         "software": says.map(software),
         "same_configuration": says.map(|says| says.config_hash == config.hash),
-        "same_database": says.map(|says| {
-            says.system_id.is_none()
-                || status.database.system_id.is_none()
-                || says.system_id == status.database.system_id
-        }),
+        "same_database": says.map(|_| !other_database(status)),
         "term": says.map(|says| says.term.to_string()),
         "certified": says.map(|says| says.certified),
         "left": status.peer_left,
