@@ -40,7 +40,7 @@ pub struct Checker {
 }
 
 /// How often each exception was used.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Exceptions {
     /// A thawed host had not run yet.
     pub wake_window: u64,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{Event, ServicesGoal, Ticket};
 use duotone::protocol::heartbeat::Stance;
-use duotone::protocol::identity::{NodeId, Session};
+use duotone::protocol::identity::Session;
 use duotone::protocol::node::Node;
 
 use crate::clock::{Clock, Nanos};
@@ -171,6 +171,3 @@ impl Daemon {
     }
 }
 
-pub fn both() -> [NodeId; 2] {
-    NodeId::ALL
-}

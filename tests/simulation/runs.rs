@@ -75,7 +75,7 @@ pub struct Ended {
 impl Run {
     pub fn of(seed: u64) -> Run {
         let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(77));
-        let mut settings = Settings::plain(seed);
+        let mut settings = Settings::plain();
         settings.durability = match dice.below(10) {
             0 => Durability::Async,
             1..=4 => Durability::Strict,

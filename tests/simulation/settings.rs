@@ -9,7 +9,6 @@ use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 
 #[derive(Clone)]
 pub struct Settings {
-    pub seed: u64,
     pub durability: Durability,
     pub timing: Timing,
     pub eth0_path: bool,
@@ -26,9 +25,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn plain(seed: u64) -> Settings {
+    pub fn plain() -> Settings {
         Settings {
-            seed,
             durability: Durability::Available,
             timing: voice(),
             eth0_path: true,
