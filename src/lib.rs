@@ -4,12 +4,13 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
-//! | `wire` | bytes and tag of a heartbeat |
+//! | [`wire`] | bytes and tag of a heartbeat |
 //! | [`config`] | the file, read into one validated value; every default and preset |
 //! | `pulse` | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
 //! | `daemon` | joins the three above; nothing else does |
-//! | `cli` | one file per verb family |
+//! | [`cli`] | one file per verb family |
+//! | [`logging`] | where the log goes: journal, standard error, syslog |
 //! | `lab` | two hosts on one machine, for the demo and the tests |
 //!
 //! Dependencies point one way: `protocol` knows nobody; `wire` knows the protocol's types; `pulse`
@@ -18,5 +19,11 @@
 
 extern crate alloc;
 
+pub mod adapters;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod logging;
 pub mod protocol;
+pub mod pulse;
+pub mod wire;

@@ -1,2 +1,48 @@
-//! The `duotone` command.
-fn main() {}
+//! The `duotone` command: joins the rooms of the library and hands over to the command line.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use duotone::cli::{self, Error, Exit, Parts};
+use duotone::config::Config;
+use duotone::protocol::event::Presence;
+use duotone::protocol::table;
+use duotone::{daemon, logging, pulse};
+
+fn main() -> ExitCode {
+    cli::main(&Parts {
+        run,
+        dead_man,
+        release,
+        table: || Ok(table::print(&table::table())),
+        ..Parts::default()
+    })
+}
+
+fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
+    logging::start(config.syslog).map_err(Error::other)?;
+    let source = daemon::Source { path: file.to_owned(), node: node.map(str::to_owned) };
+    daemon::run(config, source).map_err(|error| {
+        tracing::error!("{error}");
+        Error::other(error)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn dead_man(config: &Config) -> Result<Exit, Error> {
+    daemon::dead_man::watch(config).map_err(Error::other)?;
+    Ok(Exit::Ok)
+}
+
+fn release(config: &Config) -> Result<String, Error> {
+    let names = || {
+        let addresses = config.floating.addresses.iter();
+        addresses.map(|(address, _)| address.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match pulse::address::release_all(&config.floating).map_err(Error::other)? {
+        Presence::Absent => Ok(format!("{} released from {}", names(), config.floating.interface)),
+        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => Err(Error::other(
+            format!("{} not seen released: the kernel shows {seen:?}", names()),
+        )),
+    }
+}

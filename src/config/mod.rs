@@ -3,13 +3,31 @@
 //! Everything below is resolved: defaults and presets are filled in, the node is picked, units are
 //! parsed. What can be wrong in the file is found here, all at once; nothing downstream checks again.
 
+pub mod check;
+pub mod estimate;
+pub mod key;
+pub mod preset;
+pub mod unit;
+
+mod database;
+mod document;
+mod error;
+mod floating;
+mod links;
+mod nodes;
+mod read;
+mod services;
+mod timing;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::identity::NodeId;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
+
+pub use error::{Errors, Problem};
 
 /// Everything the daemon of one node needs to know.
 #[derive(Clone, Debug)]
@@ -44,6 +62,77 @@ pub struct Config {
     pub services: Vec<Service>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
+}
+
+impl Config {
+    /// Reads a file and the key files that it names, as node `node`, or as the node that has this
+    /// host's name.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line and what to write instead.
+    pub fn load(path: &Path, node: Option<&str>) -> Result<Config, Errors> {
+        read::read(&text(path)?, &path.display().to_string(), node, read::Keys::Check)
+    }
+
+    /// As [`Config::load`], without a look at the key files: for what needs no key, such as
+    /// releasing the addresses.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_without_keys(path: &Path, node: Option<&str>) -> Result<Config, Errors> {
+        Config::parse(&text(path)?, &path.display().to_string(), node)
+    }
+
+    /// Reads `text`; `file` is its name in messages. Touches no file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, file: &str, node: Option<&str>) -> Result<Config, Errors> {
+        read::read(text, file, node, read::Keys::Ignore)
+    }
+
+    /// The peer's name.
+    pub fn peer_name(&self) -> &str {
+        &self.names[self.me.peer().index()]
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &str {
+        &self.names[self.me.index()]
+    }
+}
+
+/// The control socket that a file names, however wrong the rest of it is: a running daemon can be
+/// asked even so, and by users who may not read the key.
+pub fn socket_of(path: &Path) -> PathBuf {
+    pair_path(path, "socket", read::SOCKET)
+}
+
+/// The key file that a configuration names, which need not exist yet.
+pub fn key_file_of(path: &Path) -> PathBuf {
+    pair_path(path, "key_file", read::KEY_FILE)
+}
+
+fn pair_path(path: &Path, key: &str, default: &str) -> PathBuf {
+    std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| document::lenient_text(&text, "pair", key))
+        .map_or_else(|| PathBuf::from(default), PathBuf::from)
+}
+
+fn text(path: &Path) -> Result<String, Errors> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "write it after examples/duotone.toml, or pass --config PATH"
+            }
+            std::io::ErrorKind::PermissionDenied => "run this as root (sudo)",
+            _ => "check the path, and that it is a text file",
+        };
+        let message = format!("cannot be read: {error}; {advice}");
+        let problems = vec![Problem { place: None, message }];
+        Errors { file: path.display().to_string(), problems }
+    })
 }
 
 /// A heartbeat path.

@@ -64,9 +64,11 @@ pub enum Action {
 pub enum DatabaseDeed {
     /// Start it as a standby (it recovers its own log and follows the peer when there is one).
     StartAsStandby,
-    /// Make it follow the peer: restart as a standby, or rejoin (salvage, rewind, copy) if its log
-    /// has left the peer's.
+    /// Make it receive the peer's log, of which its own is a prefix.
     Follow,
+    /// Bring a log that has left the peer's back: salvage, rewind or copy, then follow. The node has
+    /// put the `copy_unfinished` mark on disk before (rule 22).
+    Rejoin,
     /// Promote it; it comes up with commits waiting for the standby.
     Promote,
     /// Start it as the primary that it was, inside the unexpired term of this node.

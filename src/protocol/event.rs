@@ -162,7 +162,8 @@ pub enum DatabaseState {
     Unknown,
     /// Seen not running.
     Stopped,
-    /// Running, not yet answering.
+    /// Running as a standby (its signal file is there), not yet answering. A server that starts
+    /// without it may become writable: that is `Unknown`.
     Starting,
     /// In recovery: readable, not writable.
     Standby,

@@ -4,12 +4,25 @@
 //! The rules are those of the failover protocol, cited as "rule N" at the line that obeys them.
 
 pub mod action;
+pub mod arbiter;
+pub mod certificate;
+pub mod compare;
 pub mod durable;
 pub mod event;
+mod evidence;
 pub mod health;
 pub mod heartbeat;
 pub mod identity;
+pub mod lead;
+pub mod lease;
 pub mod log;
 pub mod node;
+pub mod peer;
+pub mod place;
+pub mod plan;
+pub mod sent;
+pub mod status;
+pub mod table;
 pub mod time;
 pub mod timing;
+mod turn;

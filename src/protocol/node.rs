@@ -1,13 +1,26 @@
-//! One node's judgement.
+//! One node's judgement: events are recorded, a tick judges, places, plans and acts.
+//!
+//! Owns everything that a decision looks at; `evidence.rs` reads it into a decision, `turn.rs` turns
+//! the decision into actions. Nothing here knows a clock: time comes with each event.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
-use super::action::Action;
+use super::action::{Action, DatabaseDeed};
+use super::arbiter::Lan;
+use super::certificate::{Certificate, Issuer};
 use super::durable::Durable;
-use super::event::Event;
-use super::heartbeat::Stance;
-use super::identity::{NodeId, Session};
-use super::time::Instant;
+use super::event::{
+    DatabaseSeen, DatabaseState, Event, Order, Presence, ServicesGoal, ServicesSeen, Ticket,
+};
+use super::health::Grade;
+use super::heartbeat::{Heartbeat, Stance};
+use super::identity::{NodeId, Session, Term};
+use super::lead::{Authority, Basis, Why};
+use super::lease::Lease;
+use super::peer::Peer;
+use super::sent::SentLog;
+use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// What a node is given at its start; nothing else is learnt from outside but events.
@@ -23,8 +36,12 @@ pub struct Setup {
     pub durability: Durability,
     /// There is a database.
     pub database: bool,
+    /// A log that has left the peer's can be brought back by the database adapter (rewind, copy).
+    pub rejoin: bool,
     /// How many groups there are: 1 to `GroupId::MAX`.
     pub groups: usize,
+    /// Between two refreshing announcements; `None` for none.
+    pub refresh: Option<Duration>,
     /// What the disk remembers: `None` when the state file is damaged (the node is held).
     pub durable: Option<Durable>,
     /// Software version, for the heartbeat.
@@ -47,30 +64,264 @@ pub enum Durability {
 /// One node's judgement. Pure: the same events at the same times give the same actions.
 #[derive(Clone, Debug)]
 pub struct Node {
-    setup: Setup,
+    pub(super) setup: Setup,
+    pub(super) durable: Durable,
+    pub(super) damaged: bool,
+
+    pub(super) authority: Authority,
+    pub(super) why: Why,
+    pub(super) since: Instant,
+    pub(super) started: Instant,
+    pub(super) claim: Option<Claim>,
+    /// The last attempt failed: not again before this.
+    pub(super) retry_at: Instant,
+
+    pub(super) peer: Peer,
+    pub(super) sent: SentLog,
+    pub(super) lease: Lease,
+    pub(super) certificate: Certificate,
+    pub(super) issuer: Issuer,
+
+    pub(super) database: DatabaseSeen,
+    pub(super) groups: Vec<Group>,
+
+    pub(super) orders: Orders,
+    pub(super) pending: Pending,
+    pub(super) clock: TurnClock,
+}
+
+/// The attempt, or the role, under one term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The claimed term.
+    pub term: Term,
+    /// Whose word it goes by.
+    pub basis: Basis,
+    /// The promotion was ordered: from here on the branch may be this node's own.
+    pub promoting: bool,
+    /// The promotion was seen not to succeed.
+    pub failed: bool,
+    /// A lone term of the peer's that this log contains (C21).
+    pub adopted_lone: Term,
+    /// When the addresses were first held.
+    pub held_at: Option<Instant>,
+}
+
+/// One group's facts.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub presence: Presence,
+    pub lan: Lan,
+    pub services: Option<ServicesSeen>,
+    pub services_told: Option<ServicesGoal>,
+    pub services_failed_since: Option<Instant>,
+    pub announced: u32,
+    pub announce_due: Instant,
+    pub renew_due: Instant,
+    pub address_retry: Instant,
+    pub probe_due: Instant,
+}
+
+/// What administrators have ordered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Orders {
+    pub leave: bool,
+    pub take_anyway: bool,
+    /// Heartbeats from this sequence on carry the withdrawal of an earlier `leave`.
+    pub returned_from: u64,
+}
+
+/// Actions whose ending has not been seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Pending {
+    pub next_ticket: u64,
+    pub save: Option<(Ticket, Instant)>,
+    pub save_retry: Instant,
+    pub database: Option<(Ticket, DatabaseDeed, Instant)>,
+    pub database_retry: Instant,
+}
+
+/// When turns happen, and when they should have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TurnClock {
+    pub last: Instant,
+    pub due: Instant,
+    pub heartbeat_due: Instant,
+    pub said: Stance,
 }
 
 impl Node {
     /// A node that has just started, at `now`, and knows nothing but its disk.
     pub fn new(setup: Setup, now: Instant) -> Node {
-        let _ = now;
-        Node { setup }
+        let durable = setup.durable.unwrap_or(Durable::FRESH);
+        let group = Group {
+            presence: Presence::Unknown,
+            lan: Lan::default(),
+            services: None,
+            services_told: None,
+            services_failed_since: None,
+            announced: 0,
+            announce_due: now,
+            renew_due: now,
+            address_retry: now,
+            probe_due: now,
+        };
+        Node {
+            damaged: setup.durable.is_none(),
+            durable,
+            authority: Authority::Joining,
+            why: Why::Started,
+            since: now,
+            started: now,
+            claim: None,
+            retry_at: now,
+            peer: Peer::new(now),
+            sent: SentLog::new(setup.session),
+            lease: Lease::default(),
+            certificate: Certificate::default(),
+            issuer: Issuer::new(now, durable.peer_excluded, &setup.timing),
+            database: unseen(now),
+            groups: vec![group; setup.groups],
+            orders: Orders { returned_from: 1, ..Orders::default() },
+            pending: Pending { save_retry: now, database_retry: now, ..Pending::default() },
+            clock: TurnClock { last: now, due: now, heartbeat_due: now, said: Stance::Joining },
+            setup,
+        }
     }
 
     /// Takes one event; returns what must now be done, in this order. Only `Tick` judges.
     #[must_use]
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
-        let _ = (now, event, &self.setup);
+        match event {
+            Event::Tick => return self.turn(now),
+            Event::HeartbeatReceived { heartbeat, at } => self.hear(heartbeat, at.min(now)),
+            Event::Lan { group, seen } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    group.lan.see(seen);
+                }
+            }
+            Event::AddressesSeen { group, seen } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    if seen == Presence::Held && group.presence != Presence::Held {
+                        (group.announced, group.announce_due) = (0, now);
+                    }
+                    group.presence = seen;
+                }
+            }
+            Event::Announced { group, sent } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0))
+                    && sent
+                {
+                    group.announced += 1;
+                }
+            }
+            Event::StateSaved { ticket, saved } => self.saved(now, ticket, saved),
+            Event::DatabaseSeen { ticket, seen } => self.database_seen(now, ticket, seen),
+            Event::ServicesSeen { group, seen } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    let failed = seen.critical == Grade::Failed;
+                    let since = group.services_failed_since.unwrap_or(now);
+                    group.services_failed_since = failed.then_some(since);
+                    group.services = Some(seen);
+                }
+            }
+            Event::Operator(order) => self.ordered(order),
+        }
         Vec::new()
     }
 
-    /// When to call `handle` with `Event::Tick` if nothing happens earlier.
-    pub fn next_deadline(&self) -> Instant {
-        Instant::ZERO
+    fn hear(&mut self, heartbeat: Heartbeat, at: Instant) {
+        if heartbeat.node != self.setup.me.peer() {
+            return;
+        }
+        let echo = heartbeat.echo;
+        let echoed = echo.and_then(|echo| self.sent.echoed(&echo));
+        let standing_by = self.authority == Authority::Standby
+            && self.database.state == DatabaseState::Standby
+            && !self.orders.leave
+            && self.durable.leaving.is_none();
+        if !self.peer.hear(heartbeat, at, echoed) {
+            return;
+        }
+        let Some(heartbeat) = self.peer.last.as_ref() else { return };
+        self.lease.hear(heartbeat, echoed, &self.setup.timing);
+        self.certificate.hear(heartbeat, echoed, standing_by, &self.setup.timing);
+        self.issuer.hear(heartbeat, echoed.is_some());
     }
 
-    /// What this node does, as its heartbeats say it.
+    fn saved(&mut self, now: Instant, ticket: Ticket, saved: Option<Durable>) {
+        if self.pending.save.is_some_and(|(pending, _)| pending == ticket) {
+            self.pending.save = None;
+            match saved {
+                Some(durable) => self.durable = durable,
+                None => self.pending.save_retry = now + self.setup.timing.interval * 4,
+            }
+        }
+    }
+
+    fn database_seen(&mut self, now: Instant, ticket: Option<Ticket>, seen: DatabaseSeen) {
+        if let (Some(ticket), Some((pending, deed, _))) = (ticket, self.pending.database)
+            && pending == ticket
+        {
+            self.pending.database = None;
+            if !achieved(deed, &seen) {
+                self.pending.database_retry = now + self.setup.timing.interval * 4;
+                if deed == DatabaseDeed::Promote {
+                    self.claim = self.claim.map(|claim| Claim { failed: true, ..claim });
+                }
+            }
+        }
+        if seen.at >= self.database.at {
+            self.database = seen;
+        }
+    }
+
+    fn ordered(&mut self, order: Order) {
+        match order {
+            Order::TakeAnyway => self.orders.take_anyway = true,
+            Order::Leave => self.orders.leave = true,
+            Order::Return => {
+                self.orders.leave = false;
+                self.orders.returned_from = self.sent.last_sequence() + 1;
+            }
+        }
+    }
+
+    /// What this node does, as its heartbeats say it: nothing that is not on its disk (P3).
     pub fn stance(&self) -> Stance {
-        Stance::Joining
+        match (self.authority, self.claim) {
+            (Authority::Joining, _) => Stance::Joining,
+            (Authority::Held, _) => Stance::Held,
+            (Authority::Standby, _) => Stance::Standby,
+            (Authority::Asking, _) => Stance::Asking,
+            (Authority::Active, _) => Stance::Active,
+            (Authority::Taking, Some(claim)) if self.durable.term == claim.term => {
+                if claim.promoting { Stance::Promoted } else { Stance::Taking }
+            }
+            (Authority::Taking, Some(_) | None) => Stance::Asking,
+        }
+    }
+}
+
+fn unseen(at: Instant) -> DatabaseSeen {
+    DatabaseSeen {
+        at,
+        state: DatabaseState::Unknown,
+        synchronous: None,
+        log: None,
+        streaming: false,
+        diverged: false,
+        replica: None,
+        system_id: None,
+    }
+}
+
+fn achieved(deed: DatabaseDeed, seen: &DatabaseSeen) -> bool {
+    match deed {
+        DatabaseDeed::StartAsStandby => seen.state == DatabaseState::Standby,
+        DatabaseDeed::Follow | DatabaseDeed::Rejoin => seen.streaming,
+        DatabaseDeed::Promote | DatabaseDeed::StartInPlace => seen.state == DatabaseState::Writable,
+        DatabaseDeed::StopNow => super::plan::not_writable(seen.state),
+        DatabaseDeed::SetSynchronous(on) => seen.synchronous == Some(on),
     }
 }

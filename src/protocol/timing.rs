@@ -105,8 +105,16 @@ impl Timing {
         span.saturating_sub(self.drift(span))
     }
 
-    fn stretched(&self, span: Duration) -> Duration {
+    /// What a span of the peer's clock may take on this one: `span` × (1 + 2ρ).
+    pub fn stretched(&self, span: Duration) -> Duration {
         span + self.drift(span)
+    }
+
+    /// The smallest span of which drift leaves at least `span`: `span` / (1 − 2ρ).
+    pub fn unshrunk(&self, span: Duration) -> Duration {
+        let left = 1_000_000u128.saturating_sub(u128::from(self.drift_ppm) * 2).max(1);
+        let nanos = (span.as_nanos() * 1_000_000).div_ceil(left);
+        Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64)
     }
 
     /// 2ρ of a span.
@@ -149,7 +157,7 @@ impl Timing {
             "a healthy active node gives up when the standby dies",
             lease,
             self.late_after + self.arbiter,
-            ("lost_after", self.stretched(lost_needed) + Duration::from_micros(100)),
+            ("lost_after", self.unshrunk(lost_needed)),
         );
         let short_needed = self.stretched(self.short_validity) + self.release + tick;
         at_least(
@@ -216,7 +224,7 @@ impl Timing {
             "a healthy standby is held after a lasting fault",
             self.certificate_usable(),
             certificate,
-            ("certificate", self.stretched(certificate) + Duration::from_millis(1)),
+            ("certificate", self.unshrunk(certificate)),
         );
         let grace = self.stretched(self.lost_after) + round;
         at_least(

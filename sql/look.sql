@@ -1,0 +1,1 @@
+EXECUTE duotone_look

@@ -1,0 +1,1 @@
+SELECT current_setting('primary_conninfo') AS primary_conninfo

@@ -1,0 +1,10 @@
+//! The slow world: one outside thing per file. Adapters hold no policy and never retry; each
+//! reports what was seen, and "could not look" is an answer of its own.
+
+pub mod clock;
+pub mod control_socket;
+pub mod postgres;
+pub mod probes;
+pub mod process;
+pub mod services;
+pub mod state_file;

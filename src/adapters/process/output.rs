@@ -1,0 +1,134 @@
+//! What a service prints, as log lines: bounded in length and in number, so that a chatty service
+//! hurts neither the daemon nor the journal. It is always read, so that the service never blocks.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+/// Longest line that is passed on, in bytes.
+const LINE: usize = 1000;
+/// Most lines that are passed on in one [`WINDOW`].
+const LINES: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Logs everything that comes out of `pipe`, target `duotone::service`, field `service`.
+///
+/// # Errors
+/// The pipe could not be watched.
+pub fn log(pipe: OwnedFd, service: String) -> io::Result<()> {
+    let mut pipe = Receiver::from_owned_fd(pipe)?;
+    tokio::spawn(async move {
+        let mut lines = Lines::new(Instant::now());
+        let mut buffer = [0; 4096];
+        loop {
+            let (read, ended) = match pipe.read(&mut buffer).await {
+                Ok(0) => (0, true),
+                Ok(read) => (read, false),
+                Err(error) => {
+                    tracing::warn!(target: "duotone::service", service, %error, "output lost");
+                    (0, true)
+                }
+            };
+            let mut out = lines.push(&buffer[..read], Instant::now());
+            if ended {
+                out.extend(lines.end());
+            }
+            for line in out {
+                tracing::info!(target: "duotone::service", service, "{line}");
+            }
+            if ended {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Cuts a stream of bytes into lines fit for a log.
+struct Lines {
+    line: Vec<u8>,
+    cut: bool,
+    window: Instant,
+    passed: u32,
+    dropped: u64,
+}
+
+impl Lines {
+    fn new(now: Instant) -> Self {
+        Lines { line: Vec::new(), cut: false, window: now, passed: 0, dropped: 0 }
+    }
+
+    fn push(&mut self, bytes: &[u8], now: Instant) -> Vec<String> {
+        let mut out = Vec::new();
+        if now.duration_since(self.window) >= WINDOW {
+            out.extend(self.confess());
+            (self.window, self.passed) = (now, 0);
+        }
+        for &byte in bytes {
+            if byte == b'\n' {
+                out.extend(self.finish());
+            } else if self.line.len() < LINE {
+                self.line.push(byte);
+            } else {
+                self.cut = true;
+            }
+        }
+        out
+    }
+
+    fn end(&mut self) -> Vec<String> {
+        let last = if self.line.is_empty() { None } else { self.finish() };
+        last.into_iter().chain(self.confess()).collect()
+    }
+
+    fn finish(&mut self) -> Option<String> {
+        let (line, cut) = (std::mem::take(&mut self.line), std::mem::take(&mut self.cut));
+        if self.passed >= LINES {
+            self.dropped += 1;
+            return None;
+        }
+        self.passed += 1;
+        let mut text = String::new();
+        for c in String::from_utf8_lossy(&line).trim_end_matches('\r').chars() {
+            // A service must not be able to move the reader's cursor.
+            if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        if cut {
+            text.push('…');
+        }
+        Some(text)
+    }
+
+    fn confess(&mut self) -> Option<String> {
+        let dropped = std::mem::take(&mut self.dropped);
+        (dropped > 0).then(|| format!("({dropped} lines dropped)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_cleaned_and_counted() {
+        let start = Instant::now();
+        let mut lines = Lines::new(start);
+        assert_eq!(lines.push(b"one\r\ntw", start), ["one"]);
+        assert_eq!(lines.push(b"o \x1b[2J\n", start), ["two \\u{1b}[2J"]);
+
+        let long = lines.push(&[b'x'; 5000], start);
+        assert!(long.is_empty());
+        let long = lines.push(b"\n", start);
+        assert_eq!(long[0].chars().count(), LINE + 1);
+
+        let flood = lines.push(&b"y\n".repeat(1000), start);
+        assert_eq!(flood.len(), LINES as usize - 3);
+        let later = lines.push(b"z\n", start + WINDOW);
+        assert_eq!(later, ["(803 lines dropped)", "z"]);
+        assert_eq!(lines.push(b"unfinished", start + WINDOW), Vec::<String>::new());
+        assert_eq!(lines.end(), ["unfinished"]);
+    }
+}

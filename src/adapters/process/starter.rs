@@ -1,0 +1,213 @@
+//! Forking and executing a command with a clean start: own session, own user, no inherited
+//! scheduling, signals or credentials, and a death signal tied to the daemon's life.
+//!
+//! `PR_SET_PDEATHSIG` fires when the *thread* that forked ends, not the process, so one thread that
+//! never ends forks everything.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
+
+use nix::unistd::{Gid, User, getgrouplist};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use super::StartError;
+use crate::config::Service;
+
+/// A child that was just executed.
+pub struct Child {
+    /// Its process id, which is also the id of its session.
+    pub pid: i32,
+    /// What it prints.
+    pub stdout: OwnedFd,
+    /// What it complains about.
+    pub stderr: OwnedFd,
+}
+
+/// Variables that speak to the daemon alone (sd_notify(3), sd_watchdog_enabled(3),
+/// sd_listen_fds(3), systemd.exec(5)).
+const NOT_INHERITED: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "JOURNAL_STREAM",
+];
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The way to the thread that forks; it is made at the first use and never ends.
+static STARTER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
+
+/// Executes the service's command.
+///
+/// # Errors
+/// Names what could not be done; nothing runs then.
+pub async fn start(service: &Service) -> Result<Child, StartError> {
+    let service = service.clone();
+    let (answer, child) = oneshot::channel();
+    let job: Job = Box::new(move || {
+        // Nobody waits any more: the child would be nobody's.
+        if let Err(Ok(child)) = answer.send(fork(&service)) {
+            let _gone_already = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(child.pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    });
+    enqueue(job).map_err(StartError::NoThread)?;
+    child.await.map_err(|_| StartError::NoThread(io::Error::other("the starting thread ended")))?
+}
+
+fn enqueue(job: Job) -> io::Result<()> {
+    let mut starter = STARTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let queue = match &*starter {
+        Some(queue) => queue,
+        None => {
+            let (queue, jobs) = mpsc::channel::<Job>();
+            std::thread::Builder::new()
+                .name("starter".into())
+                .spawn(move || jobs.into_iter().for_each(|job| job()))?;
+            starter.insert(queue)
+        }
+    };
+    queue.send(job).map_err(|_| io::Error::other("the starting thread ended"))
+}
+
+fn fork(service: &Service) -> Result<Child, StartError> {
+    let Some((program, arguments)) = service.command.split_first() else {
+        return Err(StartError::NoCommand);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&service.directory);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    let identity = match &service.user {
+        None => None,
+        Some(name) => {
+            let identity = Identity::of(name)?;
+            command.env("HOME", &identity.home).env("USER", name).env("LOGNAME", name);
+            Some(identity)
+        }
+    };
+    command.envs(service.environment.iter().map(|(name, value)| (name, value)));
+    let daemon = nix::unistd::getpid();
+    // SAFETY: between fork and exec of a process with several threads only async-signal-safe work
+    // is allowed (fork(2)); `prepare` makes plain system calls and allocates nothing.
+    unsafe {
+        command.pre_exec(move || prepare(daemon.as_raw(), identity.as_ref()));
+    }
+    let spawn = |source| StartError::Execute { program: program.clone(), source };
+    let mut child = command.spawn().map_err(spawn)?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(spawn(io::Error::other("no pipe to the new process")));
+    };
+    // `std` neither reaps nor kills a child that is dropped.
+    let pid = i32::try_from(child.id()).map_err(|error| spawn(io::Error::other(error)))?;
+    Ok(Child { pid, stdout: stdout.into(), stderr: stderr.into() })
+}
+
+/// Who the service runs as.
+struct Identity {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    groups: Vec<libc::gid_t>,
+    home: std::path::PathBuf,
+    /// The daemon is that user already, and may be nobody else.
+    is_ours: bool,
+}
+
+impl Identity {
+    fn of(name: &str) -> Result<Self, StartError> {
+        let look = |errno: nix::Error| StartError::User { name: name.into(), source: errno.into() };
+        let user = User::from_name(name).map_err(look)?.ok_or_else(|| look(nix::Error::ENOENT))?;
+        let c_name = CString::new(name).map_err(|_| look(nix::Error::EINVAL))?;
+        let groups = getgrouplist(&c_name, user.gid).map_err(look)?;
+        Ok(Identity {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            home: user.dir,
+            is_ours: user.uid == nix::unistd::geteuid() && !user.uid.is_root(),
+        })
+    }
+}
+
+/// In the child, after fork and before exec.
+fn prepare(daemon: libc::pid_t, identity: Option<&Identity>) -> io::Result<()> {
+    // SAFETY: system calls on integers and on memory that outlives them; all async-signal-safe.
+    // The signal set is initialised by sigemptyset before it is used.
+    unsafe {
+        check(libc::setsid())?;
+        for signal in 1..=libc::SIGRTMAX() {
+            // KILL, STOP and the numbers that the C library keeps to itself refuse: no matter.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
+        ordinary_scheduling()?;
+        if let Some(identity) = identity.filter(|identity| !identity.is_ours) {
+            check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
+            check(libc::setgid(identity.gid))?;
+            check(libc::setuid(identity.uid))?;
+        }
+        // Last, because a change of credentials clears it (PR_SET_PDEATHSIG(2const)).
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
+        // The daemon may have died before the line above.
+        if libc::getppid() != daemon {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+    }
+    Ok(())
+}
+
+/// A service never runs with the pulse's real-time priority, however the daemon got here. Raw
+/// system calls: musl's wrappers only say ENOSYS.
+fn ordinary_scheduling() -> io::Result<()> {
+    // SAFETY: 0 names the calling thread; the parameter lives until the call returns.
+    unsafe {
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0);
+        if policy & 0xff == libc::c_long::from(libc::SCHED_FIFO)
+            || policy & 0xff == libc::c_long::from(libc::SCHED_RR)
+        {
+            let mut parameter: libc::sched_param = std::mem::zeroed();
+            parameter.sched_priority = 0;
+            let done = libc::syscall(
+                libc::SYS_sched_setscheduler,
+                0,
+                libc::SCHED_OTHER,
+                &raw const parameter,
+            );
+            if done < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a process descriptor awaitable: it turns readable when the process ends (pidfd_open(2)).
+///
+/// # Errors
+/// The runtime cannot watch another descriptor.
+pub fn watch(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open until it is dropped, and the `AsyncFd` owns it; nothing closes
+    // it or swaps it for another underneath.
+    let watched = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) };
+    watched.map_err(io::Error::from)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,48 @@
+//! How long to wait before the next restart.
+
+use std::time::Duration;
+
+/// A service that was good for this long starts again at the ladder's foot.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// Pauses between restarts: doubling, up to a limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ladder {
+    last: Duration,
+}
+
+impl Ladder {
+    /// The pause that came before the present attempt; zero at the first.
+    #[must_use]
+    pub fn last(&self) -> Duration {
+        self.last
+    }
+
+    /// The service failed after it had been good for `good_for`: the pause before its next start.
+    pub fn next(&mut self, good_for: Duration, first: Duration, longest: Duration) -> Duration {
+        let longest = longest.max(first);
+        self.last = if self.last.is_zero() || good_for >= GOOD_FOR {
+            first
+        } else {
+            (self.last * 2).clamp(first, longest)
+        };
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_to_the_limit_and_forgives_after_a_good_minute() {
+        let ms = Duration::from_millis;
+        let mut ladder = Ladder::default();
+        let mut next = |good_for| ladder.next(good_for, ms(200), ms(1000)).as_millis();
+        assert_eq!([next(ms(0)), next(ms(0)), next(ms(0)), next(ms(0))], [200, 400, 800, 1000]);
+        assert_eq!(next(ms(59_999)), 1000);
+        assert_eq!(next(ms(60_000)), 200);
+        // A reload may change the limits under it.
+        assert_eq!(ladder.next(ms(0), ms(3000), ms(1000)).as_millis(), 3000);
+    }
+}

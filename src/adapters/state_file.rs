@@ -1,0 +1,262 @@
+//! The node's memory on disk: one file, replaced as a whole, checked when it is read.
+//!
+//! Layout, all numbers big-endian: magic (8 bytes), version (2), length of the body (4), body,
+//! SHA-256 of everything before it (32). A file that is not exactly so is damaged, whatever the
+//! reason: the node is held until a person decides (a memory that lies costs two owners).
+//!
+//! Every function here blocks on the disk: call it on a blocking thread.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use sha2::{Digest, Sha256};
+
+use crate::protocol::durable::Durable;
+use crate::protocol::identity::{NodeId, Session, Term};
+
+const MAGIC: &[u8; 8] = b"duotone\x01";
+const VERSION: u16 = 1;
+const HEADER: usize = MAGIC.len() + 2 + 4;
+const BODY: usize = 3 * TERM + 4 + 3 + 1 + 8;
+const TERM: usize = 9;
+const CHECKSUM: usize = 32;
+const TOTAL: usize = HEADER + BODY + CHECKSUM;
+
+/// The state directory, locked for the life of this value: two daemons never share one.
+#[derive(Debug)]
+pub struct StateFile {
+    directory: PathBuf,
+    /// Holds the lock (`flock(2)`); the kernel drops it with the process.
+    _lock: File,
+}
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds its lock.
+    #[error(
+        "state directory {0} is in use by another duotone daemon: stop that one first, or give \
+         this node a state_dir of its own"
+    )]
+    InUse(PathBuf),
+    /// It could not be made or locked.
+    #[error("state directory {directory}: {error}: make it a directory that the daemon can write")]
+    Io {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// What is on disk cannot be relied on.
+#[derive(Debug, thiserror::Error)]
+pub enum Damaged {
+    /// It is there and cannot be read.
+    #[error("the state file cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// Too short or too long.
+    #[error("the state file has {found} bytes instead of {expected}")]
+    Length {
+        /// What is there.
+        found: usize,
+        /// What the layout wants.
+        expected: usize,
+    },
+    /// It does not begin as a state file.
+    #[error("this is not a duotone state file")]
+    Magic,
+    /// A later duotone wrote it.
+    #[error("the state file has version {found}; this duotone reads up to {VERSION}: upgrade it")]
+    Version {
+        /// The file's.
+        found: u16,
+    },
+    /// Bytes changed since it was written.
+    #[error("the state file's checksum does not match its content")]
+    Checksum,
+    /// The checksum is right and the content means nothing.
+    #[error("the state file holds an impossible {0}")]
+    Content(&'static str),
+}
+
+/// A write did not end with the value on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// A step failed; the old value or the new one is on disk.
+    #[error("writing the state file: {0}")]
+    Io(#[from] io::Error),
+    /// What was read back is damaged.
+    #[error("read back after writing: {0}")]
+    ReadBack(Damaged),
+    /// The file was gone when it was read back.
+    #[error("the state file is gone after writing it")]
+    Gone,
+}
+
+impl StateFile {
+    /// Makes the directory if need be (mode 0700) and locks it.
+    pub fn open(directory: &Path) -> Result<StateFile, OpenError> {
+        let io = |error| OpenError::Io { directory: directory.to_owned(), error };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(directory.join("lock"))
+            .map_err(io)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(StateFile { directory: directory.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(directory.to_owned())),
+            Err(error) => Err(io(error.into())),
+        }
+    }
+
+    /// Where the state is.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// What the disk remembers; `None` if nothing was ever written.
+    pub fn load(&self) -> Result<Option<Durable>, Damaged> {
+        let mut file = match File::open(self.path()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = Vec::with_capacity(TOTAL);
+        // Bounded: one byte too many already tells.
+        Read::by_ref(&mut file).take(TOTAL as u64 + 1).read_to_end(&mut bytes)?;
+        decode(&bytes).map(Some)
+    }
+
+    /// Puts `state` on disk, durably and as a whole, and returns what was then read back.
+    ///
+    /// After an error the old value or the new one is on disk: it is not known which.
+    pub fn save(&self, state: &Durable) -> Result<Durable, SaveError> {
+        let temporary = self.directory.join("state.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&encode(state))?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, self.path())?;
+        // The rename is on disk only with its directory.
+        File::open(&self.directory)?.sync_all()?;
+        self.load().map_err(SaveError::ReadBack)?.ok_or(SaveError::Gone)
+    }
+}
+
+fn encode(state: &Durable) -> Vec<u8> {
+    // Destructured, so that a new field cannot be forgotten here.
+    let Durable {
+        term,
+        served,
+        served_timeline,
+        lone,
+        peer_excluded,
+        active,
+        leaving,
+        copy_unfinished,
+    } = *state;
+    let mut bytes = Vec::with_capacity(TOTAL);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&(BODY as u32).to_be_bytes());
+    for term in [term, served, lone] {
+        bytes.extend_from_slice(&term.counter.to_be_bytes());
+        bytes.push(term.node.index() as u8);
+    }
+    bytes.extend_from_slice(&served_timeline.to_be_bytes());
+    bytes.extend_from_slice(&[peer_excluded, active, copy_unfinished].map(u8::from));
+    bytes.push(u8::from(leaving.is_some()));
+    bytes.extend_from_slice(&leaving.map_or(0, |session| session.0).to_be_bytes());
+    let checksum = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&checksum);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<Durable, Damaged> {
+    let length = Damaged::Length { found: bytes.len(), expected: TOTAL };
+    let mut fields = Fields(bytes);
+    let Some(magic) = fields.take::<8>() else { return Err(length) };
+    if &magic != MAGIC {
+        return Err(Damaged::Magic);
+    }
+    let Some(version) = fields.take().map(u16::from_be_bytes) else { return Err(length) };
+    if version != VERSION {
+        return Err(Damaged::Version { found: version });
+    }
+    if bytes.len() != TOTAL || fields.take().map(u32::from_be_bytes) != Some(BODY as u32) {
+        return Err(length);
+    }
+    let (content, checksum) = bytes.split_at(HEADER + BODY);
+    if Sha256::digest(content)[..] != *checksum {
+        return Err(Damaged::Checksum);
+    }
+    fields.durable()
+}
+
+/// What is left to read.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn durable(&mut self) -> Result<Durable, Damaged> {
+        Ok(Durable {
+            term: self.term()?,
+            served: self.term()?,
+            lone: self.term()?,
+            served_timeline: self
+                .take()
+                .map(u32::from_be_bytes)
+                .ok_or(Damaged::Content("timeline"))?,
+            peer_excluded: self.flag()?,
+            active: self.flag()?,
+            copy_unfinished: self.flag()?,
+            leaving: self.session()?,
+        })
+    }
+
+    fn term(&mut self) -> Result<Term, Damaged> {
+        let counter = self.take().map(u64::from_be_bytes);
+        let node = self.take::<1>().and_then(|[index]| {
+            NodeId::ALL.into_iter().find(|node| node.index() == usize::from(index))
+        });
+        match (counter, node) {
+            (Some(counter), Some(node)) => Ok(Term { counter, node }),
+            (None, _) | (_, None) => Err(Damaged::Content("term")),
+        }
+    }
+
+    fn flag(&mut self) -> Result<bool, Damaged> {
+        match self.take::<1>() {
+            Some([0]) => Ok(false),
+            Some([1]) => Ok(true),
+            Some(_) | None => Err(Damaged::Content("flag")),
+        }
+    }
+
+    fn session(&mut self) -> Result<Option<Session>, Damaged> {
+        let present = self.flag()?;
+        let number = self.take().map(u64::from_be_bytes).ok_or(Damaged::Content("session"))?;
+        match (present, number) {
+            (true, number) => Ok(Some(Session(number))),
+            (false, 0) => Ok(None),
+            (false, _) => Err(Damaged::Content("session")),
+        }
+    }
+}

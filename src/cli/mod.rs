@@ -1,0 +1,178 @@
+//! The `duotone` command: the table of verbs, and where each is done. One file per verb family.
+
+pub mod demo;
+pub mod exit;
+pub mod render;
+
+mod ask;
+mod check;
+mod client;
+mod keygen;
+mod parts;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Config, socket_of};
+pub use exit::{Error, Exit};
+pub use parts::Parts;
+
+/// Keeps a pair of PBX hosts reachable: two hosts, one dial tone.
+#[derive(Parser, Debug)]
+#[command(name = "duotone", version, max_term_width = 100)]
+struct Command {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb accepts.
+#[derive(Args, Clone, Debug)]
+struct Options {
+    /// The configuration file, the same on both hosts
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "DUOTONE_CONFIG",
+        default_value = "/etc/duotone/duotone.toml"
+    )]
+    config: PathBuf,
+    /// Which node this is, when the host name does not say so
+    #[arg(long, global = true, value_name = "NAME", env = "DUOTONE_NODE")]
+    node: Option<String>,
+    /// The daemon's control socket, when it is not the one of the configuration file
+    #[arg(long, global = true, value_name = "PATH", env = "DUOTONE_SOCKET")]
+    socket: Option<PathBuf>,
+}
+
+impl Options {
+    /// The configuration with its keys, and with the socket of the command line.
+    fn load(&self) -> Result<Config, Error> {
+        let mut config = Config::load(&self.config, self.node.as_deref())?;
+        if let Some(socket) = &self.socket {
+            config.socket.clone_from(socket);
+        }
+        Ok(config)
+    }
+
+    /// The socket to ask; the file need not be valid, nor its key readable, for that.
+    fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| socket_of(&self.config))
+    }
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Be the daemon of this node
+    Run,
+    /// Who serves, is the standby good, what to do
+    Status {
+        /// The daemon's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The evidence of this moment, and what would happen if the peer died now
+    Explain {
+        /// The daemon's answer as JSON
+        #[arg(long, conflicts_with = "table")]
+        json: bool,
+        /// Print the decision table instead (asks no daemon)
+        #[arg(long)]
+        table: bool,
+    },
+    /// Exit status 0 if this node is active, 1 if not (for cron jobs and billing)
+    IsActive,
+    /// Let the peer take over
+    Failover {
+        /// Promote this node although the peer cannot be asked: YOU state that the peer is off
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why, for the log of both hosts
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Give the floating addresses up at once, without a daemon (ExecStopPost=)
+    Release,
+    /// Have the daemon read services and addresses again, without a role change
+    Reload,
+    /// Make a heartbeat key, readable by root alone; never replaces a file
+    Keygen {
+        /// Where to; by default the key file of the configuration
+        path: Option<PathBuf>,
+    },
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Show a pair lose its active host, on this machine alone
+    Demo(demo::Demo),
+    /// Wait for the daemon's end and stop its database then (the daemon starts this itself)
+    #[command(hide = true)]
+    DeadMan,
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigVerb {
+    /// Print everything that is wrong with it, or what follows from it
+    Check {
+        /// Look neither at this host nor at the key files
+        #[arg(long)]
+        file_only: bool,
+    },
+}
+
+/// Does what the command line says; the other rooms of the program come in through `parts`.
+pub fn main(parts: &Parts) -> ExitCode {
+    let command = Command::command().after_help(exit::Table.to_string());
+    let command = match Command::from_arg_matches(&command.get_matches()) {
+        Ok(command) => command,
+        Err(usage) => usage.exit(),
+    };
+    match perform(command, parts) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // A reader that went away cannot be told; the status still says it.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            error.exit().into()
+        }
+    }
+}
+
+fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Error> {
+    match verb {
+        Verb::Run => (parts.run)(options.load()?, &options.config, options.node.as_deref()),
+        Verb::DeadMan => {
+            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            (parts.dead_man)(&config)
+        }
+        Verb::Release => {
+            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            say(&(parts.release)(&config)?)
+        }
+        Verb::Demo(demo) => (parts.demo)(&demo),
+        Verb::Explain { table: true, .. } => say(&(parts.table)()?),
+        Verb::Explain { json, table: false } => ask::explain(&options.socket(), json),
+        Verb::Status { json } => ask::status(&options.socket(), json),
+        Verb::IsActive => ask::is_active(&options.socket()),
+        Verb::Failover { force, reason } => ask::failover(&options.socket(), force, reason),
+        Verb::Reload => ask::reload(&options.socket()),
+        Verb::Keygen { path } => keygen::make(path, &options.config),
+        Verb::Config(ConfigVerb::Check { file_only }) => {
+            check::check(&options.config, options.node.as_deref(), file_only)
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away (`| head`) is no error.
+fn say(text: &str) -> Result<Exit, Error> {
+    let mut out = std::io::stdout().lock();
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(out, "{text}{line_end}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        Ok(()) | Err(_) => Ok(Exit::Ok),
+    }
+}

@@ -1,0 +1,38 @@
+//! The rooms of the program that the command line only opens the door to. The binary joins them;
+//! the command line knows neither the daemon nor the lab.
+
+use std::path::Path;
+
+use crate::config::Config;
+
+use super::demo::Demo;
+use super::{Error, Exit};
+
+/// What the binary supplies.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    /// Be the daemon until told to stop; file and node name are kept to read the file again.
+    pub run: fn(Config, &Path, Option<&str>) -> Result<Exit, Error>,
+    /// Wait for the daemon's end, and stop its database then.
+    pub dead_man: fn(&Config) -> Result<Exit, Error>,
+    /// Release the floating addresses of this host; the sentence
+    /// says what was seen afterwards.
+    pub release: fn(&Config) -> Result<String, Error>,
+    /// Show the lab.
+    pub demo: fn(&Demo) -> Result<Exit, Error>,
+    /// The decision table.
+    pub table: fn() -> Result<String, Error>,
+}
+
+impl Default for Parts {
+    /// Nothing joined: each says so.
+    fn default() -> Parts {
+        Parts {
+            run: |_, _, _| Err(Error::NotBuiltIn("run")),
+            dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
+            release: |_| Err(Error::NotBuiltIn("release")),
+            demo: |_| Err(Error::NotBuiltIn("demo")),
+            table: || Err(Error::NotBuiltIn("explain --table")),
+        }
+    }
+}

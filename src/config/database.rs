@@ -1,0 +1,74 @@
+//! The section `[postgres]`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::protocol::identity::NodeId;
+
+use super::Postgres;
+use super::document::Section;
+use super::error::Report;
+use super::nodes::Nodes;
+
+/// The section before it is known which host is the peer.
+pub(super) struct Read {
+    postgres: Postgres,
+    hosts: [IpAddr; 2],
+}
+
+pub(super) fn read<'t>(
+    mut section: Section<'t>,
+    nodes: &Nodes<'t>,
+    report: &Report<'t>,
+) -> Option<Read> {
+    let data_dir = needed(&mut section, "data_dir", "\"/var/lib/postgresql/15/main\"");
+    let bin_dir = needed(&mut section, "bin_dir", "\"/usr/lib/postgresql/15/bin\"");
+    let mut word = |key: &'static str, default: &str| match section.text(key) {
+        Some(at) if at.value.is_empty() || at.value.contains('\0') => {
+            report.at(at.offset, format!("{key} is empty; write \"{default}\" or your own"));
+            default.to_owned()
+        }
+        Some(at) => at.value.to_owned(),
+        None => default.to_owned(),
+    };
+    let os_user = word("os_user", "postgres");
+    let user = word("user", "postgres");
+    let database = word("database", "postgres");
+    let replication_user = word("replication_user", "replicator");
+    let socket_dir = section.path_or("socket_dir", "/var/run/postgresql");
+    let port = section.integer("port", 1, 65_535).map_or(5432, |at| at.value);
+    let hosts = nodes.addresses(&mut section, "hosts", report);
+    let passfile = section.path("passfile").map(|at| at.value);
+    let options = section.texts("options").unwrap_or_default();
+    section.close();
+    let hosts = hosts?;
+    let postgres = Postgres {
+        data_dir: data_dir?,
+        bin_dir: bin_dir?,
+        os_user,
+        socket_dir,
+        port: u16::try_from(port).ok()?,
+        user,
+        database,
+        peer_host: hosts[0],
+        replication_user,
+        passfile,
+        options: options.into_iter().map(|at| at.value.to_owned()).collect(),
+    };
+    Some(Read { postgres, hosts })
+}
+
+impl Read {
+    /// The section as node `me` uses it.
+    pub(super) fn resolved(self, me: NodeId) -> Postgres {
+        Postgres { peer_host: self.hosts[me.peer().index()], ..self.postgres }
+    }
+}
+
+fn needed(section: &mut Section<'_>, key: &'static str, example: &str) -> Option<PathBuf> {
+    let found = section.path(key).map(|at| at.value);
+    if found.is_none() && !section.has(key) {
+        section.missing(key, example);
+    }
+    found
+}

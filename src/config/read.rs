@@ -1,0 +1,228 @@
+//! One pass over the whole file: every section is read even when an earlier one is wrong.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use crate::protocol::node::Durability;
+
+use super::document::{At, Section};
+use super::error::{Errors, Report};
+use super::nodes::{Nodes, bad_name};
+use super::preset::Preset;
+use super::{Config, database, floating, key, links, services, timing};
+
+/// Where the daemon listens unless the file says otherwise.
+pub(super) const SOCKET: &str = "/run/duotone/control.sock";
+const STATE_DIR: &str = "/var/lib/duotone";
+/// Where the key is expected unless the file says otherwise.
+pub(super) const KEY_FILE: &str = "/etc/duotone/pair.key";
+
+/// Whether the files that the configuration names are looked at as well.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    Check,
+    Ignore,
+}
+
+/// Reads `text`; `file` is the name for messages, `node` overrides the host name.
+pub(super) fn read(
+    text: &str,
+    file: &str,
+    node: Option<&str>,
+    keys: Keys,
+) -> Result<Config, Errors> {
+    let (parsed, syntax) = DeTable::parse_recoverable(text);
+    let report = Report::new(text);
+    if !syntax.is_empty() {
+        // What the parser made of a broken file would only give misleading follow-ups.
+        for error in syntax {
+            let offset = error.span().map_or(0, |span| span.start);
+            report.at(offset, format!("this is not TOML: {}", error.message()));
+        }
+        return report.finish(file, None);
+    }
+    let config = sections(&parsed, text, node, keys, &report);
+    report.finish(file, config)
+}
+
+fn sections<'t>(
+    parsed: &'t toml::Spanned<DeTable<'t>>,
+    text: &str,
+    node: Option<&str>,
+    keys: Keys,
+    report: &'t Report<'t>,
+) -> Option<Config> {
+    let mut document = Section::document(parsed, report);
+    let section = document.section("pair");
+    let times = document.section("timing");
+    let nodes = Nodes::read(&mut document, report);
+    let me = nodes.pick(node, report);
+    let mut paths = links::read(&mut document, &nodes, report);
+    let lan = match document.section("floating") {
+        Some(section) => floating::read(section, report),
+        None => {
+            if !document.has("floating") {
+                report.at(
+                    0,
+                    "[floating] is missing; write which addresses move, and on which interface",
+                );
+            }
+            None
+        }
+    };
+    if let Some(lan) = &lan {
+        links::fit(&mut paths, lan, report);
+    }
+    let postgres_given = document.has("postgres");
+    let postgres =
+        document.section("postgres").and_then(|part| database::read(part, &nodes, report));
+    let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
+    let services = services::read(&mut document, addresses, report);
+    let times = times.unwrap_or_else(|| document.absent("[timing]"));
+    if section.is_none() && !document.has("pair") {
+        report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
+    }
+    document.close();
+    let pair = pair(section, times, keys, report);
+    let (pair, me, lan, names) = (pair?, me?, lan?, nodes.names_ok?);
+    if postgres_given && postgres.is_none() {
+        return None;
+    }
+    Some(Config {
+        pair: pair.name,
+        me,
+        names,
+        durability: pair.durability,
+        timing: pair.timing,
+        key_file: pair.key_file,
+        old_key_file: pair.old_key_file,
+        state_dir: pair.state_dir,
+        socket: pair.socket,
+        syslog: pair.syslog,
+        links: links::resolved(paths, me),
+        floating: lan.floating,
+        postgres: postgres.map(|postgres| postgres.resolved(me)),
+        services,
+        hash: hash(text),
+    })
+}
+
+struct Pair {
+    name: String,
+    durability: Durability,
+    timing: crate::protocol::timing::Timing,
+    key_file: PathBuf,
+    old_key_file: Option<PathBuf>,
+    state_dir: PathBuf,
+    socket: PathBuf,
+    syslog: bool,
+}
+
+/// `[pair]`, and `[timing]`, whose values start from the pair's preset.
+fn pair(
+    section: Option<Section<'_>>,
+    times: Section<'_>,
+    keys: Keys,
+    report: &Report<'_>,
+) -> Option<Pair> {
+    let Some(mut section) = section else {
+        timing::read(times, Preset::Voice, report);
+        return None;
+    };
+    let name = section.text("name");
+    match name {
+        Some(At { value, offset }) => {
+            if let Some(wrong) = bad_name(value, 128, false) {
+                report.at(offset, format!("[pair]: name: {wrong}"));
+            }
+        }
+        None if section.has("name") => {}
+        None => section.missing("name", "\"office\", unique on the pair's links"),
+    }
+    let preset = section.word("preset", &Preset::ALL).unwrap_or(Preset::Voice);
+    let durability = [
+        ("strict", Durability::Strict),
+        ("available", Durability::Available),
+        ("async", Durability::Async),
+    ];
+    let durability = section.word("durability", &durability).unwrap_or(Durability::Available);
+    arbitration(&mut section, report);
+    let key_at = section.path("key_file");
+    let old_key_at = section.path("old_key_file");
+    if keys == Keys::Check {
+        key_files(&section, key_at.as_ref(), old_key_at.as_ref(), report);
+    }
+    let state_dir = section.path_or("state_dir", STATE_DIR);
+    let socket = section.path("socket");
+    if let Some(At { value, offset }) = &socket
+        && value.as_os_str().len() > LONGEST_SOCKET
+    {
+        let wrong = format!(
+            "socket: the path is too long for a socket; write at most {LONGEST_SOCKET} bytes"
+        );
+        report.at(*offset, wrong);
+    }
+    let syslog = section.flag("syslog", false);
+    section.close();
+    let timing = timing::read(times, preset, report);
+    Some(Pair {
+        name: name?.value.to_owned(),
+        durability,
+        timing,
+        key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
+        old_key_file: old_key_at.map(|at| at.value),
+        state_dir,
+        socket: socket.map_or_else(|| PathBuf::from(SOCKET), |at| at.value),
+        syslog,
+    })
+}
+
+/// `sun_path` holds 108 bytes with the final NUL (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
+fn arbitration(section: &mut Section<'_>, report: &Report<'_>) {
+    let Some(arbiters) = section.texts("arbitration") else { return };
+    if arbiters.is_empty() {
+        section.wrong("arbitration: a takeover needs an arbiter; write arbitration = [\"lan\"]");
+    }
+    for (index, At { value, offset }) in arbiters.iter().enumerate() {
+        if *value != "lan" {
+            let wrong =
+                format!("arbitration: unknown arbiter \"{value}\"; this version knows [\"lan\"]");
+            report.at(*offset, wrong);
+        } else if index > 0 {
+            report.at(*offset, "arbitration: \"lan\" twice; write [\"lan\"]");
+        }
+    }
+}
+
+fn key_files(
+    section: &Section<'_>,
+    new: Option<&At<PathBuf>>,
+    old: Option<&At<PathBuf>>,
+    report: &Report<'_>,
+) {
+    let default = At { value: PathBuf::from(KEY_FILE), offset: section.offset };
+    // A path that could not be read as one is reported already; the default is not meant then.
+    let new = new.or((!section.has("key_file")).then_some(&default));
+    let load = |name: &str, at: Option<&At<PathBuf>>| {
+        let at = at?;
+        key::read(&at.value)
+            .map_err(|error| report.at(at.offset, format!("{name}: {error}")))
+            .ok()
+            .map(|key| (key, at.offset))
+    };
+    let (new, old) = (load("key_file", new), load("old_key_file", old));
+    if let (Some((new, _)), Some((old, offset))) = (new, old)
+        && *new == *old
+    {
+        report.at(offset, "old_key_file holds the same key as key_file; remove the line");
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}

@@ -1,0 +1,184 @@
+//! `explain`: why this node is what it is, and what would happen if the peer died now.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::journal::Journal;
+use super::status;
+use crate::adapters::clock;
+use crate::config::Config;
+use crate::protocol::event::{Answerer, DatabaseState};
+use crate::protocol::health::Grade;
+use crate::protocol::lead::Authority;
+use crate::protocol::node::Durability;
+use crate::protocol::peer::Liveness;
+use crate::protocol::status::Status;
+use crate::protocol::time::Instant;
+use crate::pulse::exchange::Direction;
+use crate::pulse::report::Snapshot;
+
+/// The whole answer.
+pub fn data(config: &Config, journal: &Journal) -> Value {
+    let Some(snapshot) = &journal.latest else {
+        return json!({"evidence": ["the pulse has not begun"], "if_peer_died": [], "blocking": []});
+    };
+    let blocking = blocking(config, &snapshot.status);
+    json!({
+        "node": config.name(),
+        "peer": config.peer_name(),
+        "role": status::role(snapshot.status.authority),
+        "evidence": evidence(config, snapshot, clock::now()),
+        "if_peer_died": if_peer_died(config, &snapshot.status, &blocking),
+        "blocking": blocking,
+    })
+}
+
+fn evidence(config: &Config, snapshot: &Snapshot, now: Instant) -> Vec<String> {
+    let status = &snapshot.status;
+    let peer = config.peer_name();
+    let mut lines = vec![format!(
+        "this node is {} since {}: {}",
+        status.authority,
+        span(now.since(status.since)),
+        status.why
+    )];
+    lines.push(match (status.peer, status.last_heard, &status.peer_says) {
+        (_, None, _) | (_, _, None) => format!("{peer} was never heard"),
+        (Liveness::Lost, Some(heard), _) => {
+            format!("{peer} is silent; last heard {} ago", span(now.since(heard)))
+        }
+        (Liveness::Alive | Liveness::Late, Some(heard), Some(says)) => format!(
+            "{peer} was heard {} ago, {}, and is {}",
+            span(now.since(heard)),
+            if status.two_way { "and hears this node" } else { "but does not hear this node" },
+            status::role_of(says.stance),
+        ),
+    });
+    for link in &snapshot.links {
+        let name = match &link.link {
+            crate::config::Link::Udp { interface, .. } => format!("link {interface} (udp)"),
+            crate::config::Link::Ethernet { interface } => format!("link {interface} (ethernet)"),
+        };
+        lines.push(match link.direction {
+            Direction::Both => format!("{name}: both directions work"),
+            Direction::OnlyFromPeer => format!("{name}: {peer} does not hear this node"),
+            Direction::OnlyToPeer => format!("{name}: this node does not hear {peer}"),
+            Direction::Silent => format!("{name}: silent"),
+        });
+    }
+    promises(status, now, peer, &mut lines);
+    lan(status, &mut lines);
+    lines
+}
+
+fn promises(status: &Status, now: Instant, peer: &str, lines: &mut Vec<String>) {
+    if status.peer_left {
+        lines.push(format!("{peer} has left and takes nothing until it says otherwise"));
+    } else if let Some(ends) = status.lease_ends {
+        lines.push(format!("{peer} promised to take nothing for {}", span(ends.since(now))));
+    }
+    if status.authority == Authority::Active {
+        lines.push(if status.certifying {
+            format!("{peer} is certified: commits wait for it")
+        } else if status.lone {
+            format!("commits do not wait: {peer} is excluded")
+        } else {
+            format!("{peer} is not certified yet; commits wait for it")
+        });
+    } else if let Some(ends) = status.certificate_ends {
+        lines.push(format!(
+            "certified as a synchronous, caught-up replica for another {}",
+            span(ends.since(now))
+        ));
+    }
+}
+
+fn lan(status: &Status, lines: &mut Vec<String>) {
+    if status.deaf {
+        lines.push("probes cannot leave the LAN interface".into());
+    } else if status.on_the_lan {
+        lines.push("a reference on the LAN answers".into());
+    } else {
+        lines.push("the LAN is not being asked".into());
+    }
+    match status.answered {
+        Some(Answerer::Peer) => lines.push("the peer answers for a floating address".into()),
+        Some(Answerer::Foreign) => {
+            lines.push("a FOREIGN host answers for a floating address".into());
+        }
+        None => {}
+    }
+}
+
+/// What stands in the way of a takeover by this node.
+fn blocking(config: &Config, status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    match status.authority {
+        Authority::Active => return lines,
+        Authority::Held => lines.push(format!("this node is held: {}", status.why)),
+        Authority::Joining => lines.push(format!("this node is joining: {}", status.why)),
+        Authority::Standby | Authority::Asking | Authority::Taking => {}
+    }
+    if !status.may_take {
+        lines.push("it may lack acknowledged rows (no certificate), and durability is strict".into());
+    }
+    if config.postgres.is_some() && status.database.state != DatabaseState::Standby {
+        lines.push("its database is not in recovery".into());
+    }
+    if status.database.diverged {
+        lines.push("its database cannot follow the peer any more".into());
+    }
+    if status.deaf {
+        lines.push("its LAN interface cannot send".into());
+    }
+    if status.services.iter().flatten().any(|seen| seen.critical == Grade::Failed) {
+        lines.push("a critical service fails here".into());
+    }
+    lines
+}
+
+fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<String> {
+    let timing = &config.timing;
+    if status.authority == Authority::Active {
+        return vec![
+            format!("{} would go on serving", config.name()),
+            match config.durability {
+                Durability::Async => "commits never wait".into(),
+                Durability::Strict | Durability::Available => format!(
+                    "commits would wait for at most {}, then be acknowledged by this node alone",
+                    span(timing.lost_after + timing.certificate)
+                ),
+            },
+        ];
+    }
+    if !blocking.is_empty() {
+        return vec!["this node could not take over as things are".into()];
+    }
+    let window = timing.short_window.saturating_sub(timing.lost_after - timing.late_after);
+    let mut lines = vec![format!(
+        "{} would ask the LAN after {}, and take the role {} after the last heartbeat if the \
+         floating address stays unanswered and a reference answers",
+        config.name(),
+        span(timing.late_after),
+        span(timing.lost_after + window),
+    )];
+    lines.push(if status.certificate_ends.is_some() {
+        "no acknowledged row would be lost".into()
+    } else {
+        match config.durability {
+            Durability::Async => "rows that were not replicated would be lost".into(),
+            Durability::Strict | Durability::Available => {
+                "rows acknowledged without this node may be lost: it holds no certificate".to_owned()
+            }
+        }
+    });
+    lines
+}
+
+fn span(span: Duration) -> String {
+    match span.as_millis() {
+        ms @ 0..=9_999 => format!("{ms} ms"),
+        ms => format!("{} s", ms / 1000),
+    }
+}

@@ -1,0 +1,128 @@
+//! What happened, for people: one log line per change, one timed line per step of a takeover.
+
+use super::timeline::Timeline;
+use crate::config::Config;
+use crate::protocol::action::Action;
+use crate::protocol::event::{Event, LanSeen};
+use crate::protocol::identity::NodeId;
+use crate::protocol::lead::{Authority, Why};
+use crate::protocol::peer::Liveness;
+use crate::pulse::report::{Record, Recorded, Snapshot};
+
+/// The daemon's memory for people.
+pub struct Journal {
+    peer_name: String,
+    me: NodeId,
+    pub(super) timeline: Timeline,
+    pub(super) latest: Option<Snapshot>,
+    said: Option<(Authority, Why)>,
+    liveness: Option<Liveness>,
+    reported_lost_records: u64,
+}
+
+impl Journal {
+    /// Empty.
+    pub fn new(config: &Config) -> Journal {
+        Journal {
+            peer_name: config.peer_name().to_owned(),
+            me: config.me,
+            timeline: Timeline::new(config.timing),
+            latest: None,
+            said: None,
+            liveness: None,
+            reported_lost_records: 0,
+        }
+    }
+
+    /// Something happened.
+    pub fn note(&mut self, record: &Record) {
+        match &record.what {
+            Recorded::Authority(authority, why) => self.authority(*authority, *why),
+            Recorded::Event(event) => self.event(event),
+            Recorded::Action(action) => log_action(action),
+            Recorded::NotTaken(action) => {
+                tracing::error!("the slow world had no room for {action:?}");
+            }
+            Recorded::LanTrouble(trouble) => tracing::warn!("LAN: {trouble}"),
+        }
+        let added = self.timeline.note(record).to_vec();
+        for mark in added {
+            tracing::info!(
+                target: "duotone::takeover",
+                "+{:.1} ms {}: {}", self.timeline.offset_ms(mark.at), mark.what, mark.text
+            );
+        }
+    }
+
+    /// How things stand.
+    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+        let liveness = snapshot.status.peer;
+        if self.liveness != Some(liveness) {
+            match (self.liveness, liveness) {
+                (None, Liveness::Lost | Liveness::Late) => {}
+                (_, Liveness::Alive) => tracing::info!("{} is heard", self.peer_name),
+                (Some(_), Liveness::Late) => {
+                    tracing::warn!("heartbeats of {} are late", self.peer_name);
+                }
+                (Some(_), Liveness::Lost) => tracing::warn!("{} is silent", self.peer_name),
+            }
+            self.liveness = Some(liveness);
+        }
+        if snapshot.lost.records > self.reported_lost_records {
+            let lost = snapshot.lost.records - self.reported_lost_records;
+            tracing::warn!("{lost} records did not fit: this log has a gap");
+            self.reported_lost_records = snapshot.lost.records;
+        }
+        self.latest = Some(snapshot.clone());
+    }
+
+    fn authority(&mut self, authority: Authority, why: Why) {
+        if self.said == Some((authority, why)) {
+            return;
+        }
+        match self.said {
+            Some((before, _)) if before != authority => {
+                tracing::info!("{before} -> {authority}: {why}");
+            }
+            Some(_) | None => tracing::info!("{authority}: {why}"),
+        }
+        self.said = Some((authority, why));
+    }
+
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Lan { seen: LanSeen::FloatingAnswered { by, .. }, .. } => {
+                tracing::debug!("a floating address is answered by a {by:?} host");
+            }
+            Event::Lan { seen: LanSeen::PeerProbed { .. }, .. } => {
+                let wins = if self.me == NodeId::A { "this node" } else { &self.peer_name };
+                tracing::debug!("somebody probes for a floating address; {wins} would win");
+            }
+            Event::AddressesSeen { seen, .. } => tracing::debug!("addresses: {seen:?}"),
+            Event::Operator(order) => tracing::warn!("an administrator orders {order:?}"),
+            Event::StateSaved { saved: None, .. } => {
+                tracing::error!("what is on disk is not known: no step that needs it is taken");
+            }
+            Event::Tick
+            | Event::HeartbeatReceived { .. }
+            | Event::Lan { .. }
+            | Event::Announced { .. }
+            | Event::StateSaved { .. }
+            | Event::DatabaseSeen { .. }
+            | Event::ServicesSeen { .. } => {}
+        }
+    }
+}
+
+fn log_action(action: &Action) {
+    match action {
+        Action::Database { deed, .. } => tracing::info!("database: {deed:?}"),
+        Action::Services { goal, .. } => tracing::info!("services: {goal:?}"),
+        Action::SaveState { state, .. } => tracing::debug!("state to disk: {state:?}"),
+        Action::ReleaseAddresses { .. } => tracing::info!("addresses: release"),
+        Action::SendHeartbeat(_)
+        | Action::ProbeLan { .. }
+        | Action::HoldAddresses { .. }
+        | Action::Announce { .. } => {}
+    }
+}

@@ -1,0 +1,45 @@
+//! The orderly end: give up the role, tell the peer, stop what runs here.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::work::Work;
+use super::{Shared, work};
+use crate::protocol::event::{Event, Order};
+use crate::protocol::lead::Authority;
+use crate::protocol::peer::Liveness;
+
+/// systemd's own limit (TimeoutStopSec) is longer.
+const RELEASE_WITHIN: Duration = Duration::from_secs(8);
+const SERVICES_WITHIN: Duration = Duration::from_secs(20);
+
+/// Leaves the pair, and returns when everything was seen released or time is up; then the unit's
+/// `ExecStopPost=` has the last word.
+pub(super) async fn leave(shared: &Arc<Shared>, mut work: Work) {
+    tracing::info!("leaving: the role and the addresses are given up");
+    work::tell(&shared.post, Event::Operator(Order::Leave)).await;
+    let end = Instant::now() + RELEASE_WITHIN;
+    while Instant::now() < end {
+        let snapshot = work.snapshots.borrow_and_update().clone();
+        if let Some(snapshot) = snapshot {
+            let status = &snapshot.status;
+            let released = status.authority == Authority::Held && !status.durable.active;
+            let told = status.durable.leaving.is_some() || status.peer == Liveness::Lost;
+            if released && told {
+                // One interval more, so that the promise has left on every link.
+                sleep(interval(shared) * 3).await;
+                break;
+            }
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    if timeout(SERVICES_WITHIN, shared.services.stop_all()).await.is_err() {
+        tracing::error!("not every service was seen stopped");
+    }
+}
+
+fn interval(shared: &Shared) -> Duration {
+    shared.config.lock().unwrap_or_else(PoisonError::into_inner).timing.interval
+}

@@ -1,0 +1,233 @@
+//! The daemon: the only room that joins the protocol, the pulse and the adapters.
+//!
+//! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
+//! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
+//! happened, `answer.rs` tells people, `leaving.rs` ends in order, `dead_man.rs` stops the database
+//! of a daemon that is no more.
+
+mod answer;
+pub mod dead_man;
+mod explain;
+mod journal;
+mod leaving;
+mod reload;
+mod status;
+mod timeline;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::adapters::control_socket::{ControlSocket, ListenError};
+use crate::adapters::services::Services;
+use crate::adapters::state_file::{OpenError, StateFile};
+use crate::config::Config;
+use crate::protocol::durable::Durable;
+use crate::protocol::identity::{GroupId, Session};
+use crate::protocol::node::Setup;
+use crate::pulse::exchange::{Exchange, Identity};
+use crate::pulse::lan::Lan;
+use crate::pulse::links::Links;
+use crate::pulse::netlink::NetlinkError;
+use crate::pulse::queue::{Letter, Post};
+use crate::pulse::{self, Pulse};
+use crate::wire::{Key, Keys, PairTag};
+
+use self::journal::Journal;
+use self::work::Work;
+
+/// Where the configuration came from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The node's name, when the command line gave it.
+    pub node: Option<String>,
+}
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// A heartbeat key.
+    #[error("{0}")]
+    Key(String),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] ListenError),
+    /// The kernel's view of the network.
+    #[error("the LAN cannot be watched: {0}; duotone needs CAP_NET_ADMIN and CAP_NET_RAW")]
+    Network(#[from] NetlinkError),
+    /// The system refused something that a daemon needs.
+    #[error("{what}: {error}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The pulse ended by itself; whoever started the daemon must release the addresses.
+    #[error("the real-time thread has ended: {0}")]
+    Pulse(String),
+}
+
+/// What the slow world's parts share; held for moments only, never by the pulse.
+pub(crate) struct Shared {
+    pub config: Mutex<Config>,
+    pub source: Source,
+    pub journal: Mutex<Journal>,
+    pub services: Services,
+    pub post: Post,
+}
+
+/// Runs until told to stop (SIGTERM, SIGINT) or until it cannot go on.
+///
+/// # Errors
+/// See [`Error`]; nothing is left held when it returns.
+pub fn run(config: Config, source: Source) -> Result<(), Error> {
+    let state = StateFile::open(&config.state_dir)?;
+    let setup = setup(&config, &state)?;
+    let exchange = exchange(&config, setup.session)?;
+    let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
+    let socket = config.socket.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the runtime"))?;
+    let _dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
+    let tasks = tokio::task::LocalSet::new();
+    runtime.block_on(tasks.run_until(async move {
+        // Before the pulse: a second daemon must not get as far as to claim anything.
+        let socket = ControlSocket::listen(&socket, None)?;
+        let (pulse, outlets) =
+            pulse::start(setup, exchange, lan).map_err(system("starting the real-time thread"))?;
+        let services =
+            Services::supervise(config.services.clone(), config.state_dir.join("services"));
+        let shared = Arc::new(Shared {
+            journal: Mutex::new(Journal::new(&config)),
+            services,
+            post: pulse.post(),
+            source,
+            config: Mutex::new(config),
+        });
+        let work = Work::begin(&shared, state, outlets);
+        tokio::task::spawn_local(socket.serve({
+            let shared = Arc::clone(&shared);
+            move |request| answer::answer(Arc::clone(&shared), request)
+        }));
+        tend(&shared, pulse, work).await
+    }))
+}
+
+/// Signals, systemd's watchdog, and the end.
+async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<(), Error> {
+    let listen = |kind| signal(kind).map_err(system("listening for signals"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let watchdog = sd_notify::watchdog_enabled();
+    let every = watchdog.map_or(Duration::from_secs(1), |limit| limit / 4);
+    let mut tick = tokio::time::interval(every.max(Duration::from_millis(50)));
+    notify(&[sd_notify::NotifyState::Ready]);
+    let mut beats = pulse.beats();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                if !pulse.is_running() {
+                    let why = pulse.join().err().map_or("it returned".into(), |died| died.to_string());
+                    return Err(Error::Pulse(why));
+                }
+                let now = pulse.beats();
+                if now != beats {
+                    beats = now;
+                    notify(&[sd_notify::NotifyState::Watchdog]);
+                }
+            }
+            _ = hangup.recv() => {
+                match reload::reload(shared) {
+                    Ok(done) => tracing::info!("reload: {done}"),
+                    Err(refused) => tracing::error!("reload refused: {refused}"),
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    leaving::leave(shared, work).await;
+    // The pulse has nothing left to hold; if it cannot be told, it has ended.
+    if shared.post.send(Letter::Stop).is_ok() {
+        pulse.join().map_err(|died| Error::Pulse(died.to_string()))?;
+    }
+    Ok(())
+}
+
+fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
+    let durable = match state.load() {
+        Ok(found) => Some(found.unwrap_or(Durable::FRESH)),
+        Err(damaged) => {
+            tracing::error!(
+                "{damaged}; this node is held: move {} away if you know that the peer has all data",
+                state.path().display()
+            );
+            None
+        }
+    };
+    let session = getrandom::u64().map_err(|error| Error::System {
+        what: "drawing a session number",
+        error: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(Setup {
+        me: config.me,
+        session: Session(session),
+        timing: config.timing,
+        durability: config.durability,
+        database: config.postgres.is_some(),
+        rejoin: false,
+        groups: 1,
+        refresh: (!config.floating.refresh.is_zero()).then_some(config.floating.refresh),
+        durable,
+        software: software(),
+        config_hash: config.hash,
+    })
+}
+
+fn exchange(config: &Config, session: Session) -> Result<Exchange, Error> {
+    let key = |path: &PathBuf| {
+        crate::config::key::read(path)
+            .map(|bytes| Key::new(&bytes))
+            .map_err(|error| Error::Key(error.to_string()))
+    };
+    let keys = Keys {
+        current: key(&config.key_file)?,
+        old: config.old_key_file.as_ref().map(key).transpose()?,
+    };
+    let identity =
+        Identity { node: config.me, session, pair: PairTag::of(&config.pair), keys };
+    Ok(Exchange::new(Links::open(&config.links), identity, config.timing.late_after))
+}
+
+/// This program's version, as heartbeats carry it.
+pub(crate) fn software() -> [u16; 3] {
+    let part = |text: &str| text.parse().unwrap_or(0);
+    [
+        part(env!("CARGO_PKG_VERSION_MAJOR")),
+        part(env!("CARGO_PKG_VERSION_MINOR")),
+        part(env!("CARGO_PKG_VERSION_PATCH")),
+    ]
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("systemd cannot be told: {error}");
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::System { what, error }
+}

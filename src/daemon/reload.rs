@@ -1,0 +1,59 @@
+//! `reload`: services and addresses change without a role change; anything else needs a restart.
+
+use std::sync::PoisonError;
+
+use super::Shared;
+use crate::config::Config;
+use crate::pulse::queue::Letter;
+
+/// Reads the file again and applies what may be applied.
+///
+/// # Errors
+/// What is wrong with the file, or which change needs a restart; nothing was changed then.
+pub(super) fn reload(shared: &Shared) -> Result<String, String> {
+    let new = Config::load(&shared.source.path, shared.source.node.as_deref())
+        .map_err(|errors| errors.to_string())?;
+    let mut old = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+    let fixed = needs_restart(&old, &new);
+    if !fixed.is_empty() {
+        return Err(format!(
+            "these changes need a restart of the daemon: {}; nothing was changed",
+            fixed.join(", ")
+        ));
+    }
+    let mut done = Vec::new();
+    if old.floating != new.floating {
+        shared
+            .post
+            .send(Letter::Floating(new.floating.clone()))
+            .map_err(|error| format!("{error}; nothing was changed"))?;
+        done.push("addresses");
+    }
+    if old.services != new.services {
+        shared.services.reload(new.services.clone());
+        done.push("services");
+    }
+    let socket = old.socket.clone();
+    *old = Config { socket, ..new };
+    Ok(match done.as_slice() {
+        [] => "nothing has changed".into(),
+        changed => format!("{} read again", changed.join(" and ")),
+    })
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mode = |config: &Config| (config.floating.mode, config.floating.interface.clone());
+    [
+        (old.pair != new.pair || old.names != new.names || old.me != new.me, "pair and nodes"),
+        (old.durability != new.durability, "durability"),
+        (old.timing != new.timing, "timing"),
+        (old.links != new.links, "links"),
+        (old.key_file != new.key_file || old.old_key_file != new.old_key_file, "keys"),
+        (old.state_dir != new.state_dir, "state_dir"),
+        (old.postgres != new.postgres, "postgres"),
+        (mode(old) != mode(new), "the interface and mode of [floating]"),
+    ]
+    .into_iter()
+    .filter_map(|(changed, what)| changed.then_some(what))
+    .collect()
+}

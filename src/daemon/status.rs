@@ -1,0 +1,294 @@
+//! `status`: how this node and its pair stand, as JSON. The fields are stable; see the README.
+
+use serde_json::{Value, json};
+
+use super::journal::Journal;
+use crate::adapters::clock;
+use crate::adapters::services::ServiceStatus;
+use crate::config::Config;
+use crate::protocol::event::{DatabaseState, Presence};
+use crate::protocol::health::Grade;
+use crate::protocol::heartbeat::{Heartbeat, Stance};
+use crate::protocol::lead::{Authority, Why};
+use crate::protocol::node::Durability;
+use crate::protocol::peer::Liveness;
+use crate::protocol::status::Status;
+use crate::protocol::time::Instant;
+use crate::pulse::exchange::{Direction, LinkStatus};
+use crate::pulse::report::Snapshot;
+
+/// The whole answer; before the pulse's first turn there is little to say.
+pub fn data(config: &Config, journal: &Journal, services: &[ServiceStatus]) -> Value {
+    let now = clock::now();
+    let head = json!({
+        "pair": config.pair,
+        "node": config.name(),
+        "peer": config.peer_name(),
+        "durability": durability(config.durability),
+    });
+    let Some(snapshot) = &journal.latest else { return head };
+    let status = &snapshot.status;
+    let body = json!({
+        "role": role(status.authority),
+        "stance": stance(status.stance),
+        "doing": doing(status),
+        "why": status.why.to_string(),
+        "advice": advice(status),
+        "since_ms": ms(now, status.since),
+        "term": status.claim.unwrap_or(status.durable.term).to_string(),
+        "served_term": status.durable.served.to_string(),
+        "serving": status.presence.iter().all(|presence| *presence == Presence::Held),
+        "alone": status.lone,
+        "peer_excluded": status.durable.peer_excluded,
+        "peer_seen": peer(config, status, now),
+        "links": snapshot.links.iter().map(|link| self::link(link, now)).collect::<Vec<_>>(),
+        "lease_ms": status.lease_ends.map(|ends| ms(ends, now)),
+        "certificate": {
+            "held": status.certificate_ends.is_some(),
+            "remaining_ms": status.certificate_ends.map(|ends| ms(ends, now)),
+            "certifying": status.certifying,
+        },
+        "database": config.postgres.is_some().then(|| database(status)),
+        "services": services,
+        "addresses": {
+            "state": presence(status.presence.first().copied().unwrap_or(Presence::Unknown)),
+            "list": config.floating.addresses.iter()
+                .map(|(address, prefix)| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+        },
+        "pulse": pulse(snapshot),
+        "timeline": journal.timeline.marks().iter()
+            .map(|mark| json!({"at_ns": mark.at.as_nanos(), "what": mark.what, "text": mark.text}))
+            .collect::<Vec<_>>(),
+    });
+    merged(head, body)
+}
+
+/// What an operator calls the node's state: derived here, stored nowhere.
+pub fn doing(status: &Status) -> &'static str {
+    let services = status.services.iter().flatten().map(|seen| seen.critical).min();
+    match status.authority {
+        Authority::Active if services == Some(Grade::Failed) => "running in failed mode",
+        Authority::Active if status.database.state == DatabaseState::Stopped => {
+            "running in failed mode"
+        }
+        Authority::Active if status.lone => "serving alone",
+        Authority::Active if status.certifying => "normal",
+        Authority::Active => "serving, the standby is catching up",
+        Authority::Taking => "taking over",
+        Authority::Asking => "asking whether to take over",
+        Authority::Standby if status.certificate_ends.is_some() => "standing by",
+        Authority::Standby => "standing by, not certified",
+        Authority::Joining => "initializing",
+        Authority::Held => "held",
+    }
+}
+
+/// What an administrator should do, if anything.
+fn advice(status: &Status) -> Option<&'static str> {
+    match (status.authority, status.why) {
+        (Authority::Held, Why::MayLackRows) => Some(
+            "bring the peer back; or, if it is off for good and its last rows may be lost: \
+             duotone failover --force --reason TEXT",
+        ),
+        (Authority::Held, Why::DamagedState) => Some(
+            "if the peer has all data, stop this daemon, move its state file away and start it \
+             again",
+        ),
+        (Authority::Held, Why::HasLeft) => {
+            Some("start the peer; or, if it is off for good: duotone failover --force --reason TEXT")
+        }
+        (Authority::Asking, Why::AwaitingConsent) if status.deaf => {
+            Some("look at the LAN cable of this host: probes cannot leave")
+        }
+        (Authority::Asking, Why::AwaitingConsent) if !status.on_the_lan => {
+            Some("look at the LAN of this host: no reference answers")
+        }
+        (Authority::Asking, Why::AddressAnswered) => {
+            Some("find out which host answers for the floating address")
+        }
+        (Authority::Standby, _) if status.database.diverged => {
+            Some("rebuild this standby from the peer: its log has left the peer's")
+        }
+        (Authority::Active, _) if status.lone && status.peer == Liveness::Lost => {
+            Some("find out why the peer is silent")
+        }
+        (
+            Authority::Active
+            | Authority::Taking
+            | Authority::Asking
+            | Authority::Standby
+            | Authority::Joining
+            | Authority::Held,
+            _,
+        ) => None,
+    }
+}
+
+fn peer(config: &Config, status: &Status, now: Instant) -> Value {
+    let says = status.peer_says.as_ref();
+    json!({
+        "liveness": liveness(status.peer),
+        "two_way": status.two_way,
+        "role": says.map(|says| role_of(says.stance)),
+        "last_heard_ms": status.last_heard.map(|heard| ms(now, heard)),
+        "software": says.map(software),
+        "same_configuration": says.map(|says| says.config_hash == config.hash),
+        "same_database": says.map(|says| {
+            says.system_id.is_none()
+                || status.database.system_id.is_none()
+                || says.system_id == status.database.system_id
+        }),
+        "term": says.map(|says| says.term.to_string()),
+        "certified": says.map(|says| says.certified),
+        "left": status.peer_left,
+    })
+}
+
+fn link(status: &LinkStatus, now: Instant) -> Value {
+    let (kind, interface) = match &status.link {
+        crate::config::Link::Udp { interface, .. } => ("udp", interface),
+        crate::config::Link::Ethernet { interface } => ("ethernet", interface),
+    };
+    let refused: serde_json::Map<String, Value> = status
+        .hearing
+        .refused
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| (reason.to_string(), count.into()))
+        .collect();
+    json!({
+        "name": format!("{interface}/{kind}"),
+        "kind": kind,
+        "interface": interface,
+        "open": status.sending.open,
+        "error": status.sending.error.map(|error| error.to_string()),
+        "received": status.hearing.received,
+        "refused": refused,
+        "last_heard_ms": status.hearing.last_heard.map(|heard| ms(now, heard)),
+        "two_way": status.direction == Direction::Both,
+        "direction": match status.direction {
+            Direction::Both => "both",
+            Direction::OnlyFromPeer => "only-from-peer",
+            Direction::OnlyToPeer => "only-to-peer",
+            Direction::Silent => "silent",
+        },
+    })
+}
+
+fn database(status: &Status) -> Value {
+    let seen = &status.database;
+    json!({
+        "state": match seen.state {
+            DatabaseState::Unknown => "unknown",
+            DatabaseState::Stopped => "stopped",
+            DatabaseState::Starting => "starting",
+            DatabaseState::Standby => "standby",
+            DatabaseState::Writable => "writable",
+        },
+        "synchronous": seen.synchronous,
+        "timeline": seen.log.as_ref().map(|log| log.timeline),
+        "position": seen.log.as_ref().map(|log| lsn(log.position)),
+        "streaming": seen.streaming,
+        "diverged": seen.diverged,
+        "replica": seen.replica.map(|replica| json!({
+            "flush": lsn(replica.flush),
+            "synchronous": replica.synchronous,
+        })),
+        "system_id": seen.system_id.map(|id| id.to_string()),
+    })
+}
+
+fn pulse(snapshot: &Snapshot) -> Value {
+    let word = |result: Result<(), nix::errno::Errno>| match result {
+        Ok(()) => "yes".to_owned(),
+        Err(error) => format!("no: {error}"),
+    };
+    json!({
+        "realtime": word(snapshot.realtime.scheduling),
+        "memory_locked": word(snapshot.realtime.memory),
+        "worst_lateness_ms": snapshot.lateness.worst.as_secs_f64() * 1000.0,
+        "turns": snapshot.lateness.turns,
+        "lost_records": snapshot.lost.records,
+        "lost_actions": snapshot.lost.actions,
+    })
+}
+
+/// DESIGN's four roles; asking and taking are what a standby does.
+pub fn role(authority: Authority) -> &'static str {
+    match authority {
+        Authority::Active => "active",
+        Authority::Standby | Authority::Asking | Authority::Taking => "standby",
+        Authority::Joining => "joining",
+        Authority::Held => "held",
+    }
+}
+
+pub fn role_of(stance: Stance) -> &'static str {
+    match stance {
+        Stance::Active => "active",
+        Stance::Standby | Stance::Asking | Stance::Taking | Stance::Promoted => "standby",
+        Stance::Joining => "joining",
+        Stance::Held => "held",
+    }
+}
+
+fn stance(stance: Stance) -> &'static str {
+    match stance {
+        Stance::Joining => "joining",
+        Stance::Standby => "standby",
+        Stance::Held => "held",
+        Stance::Asking => "asking",
+        Stance::Taking => "taking",
+        Stance::Promoted => "promoted",
+        Stance::Active => "active",
+    }
+}
+
+fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Strict => "strict",
+        Durability::Available => "available",
+        Durability::Async => "async",
+    }
+}
+
+fn liveness(liveness: Liveness) -> &'static str {
+    match liveness {
+        Liveness::Alive => "alive",
+        Liveness::Late => "late",
+        Liveness::Lost => "lost",
+    }
+}
+
+fn presence(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Unknown => "unknown",
+        Presence::Absent => "absent",
+        Presence::Partial => "partial",
+        Presence::Held => "held",
+    }
+}
+
+fn software(says: &Heartbeat) -> String {
+    let [major, minor, patch] = says.software;
+    format!("{major}.{minor}.{patch}")
+}
+
+/// As PostgreSQL writes a log position.
+fn lsn(position: u64) -> String {
+    format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
+}
+
+fn ms(later: Instant, earlier: Instant) -> u64 {
+    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn merged(head: Value, body: Value) -> Value {
+    match (head, body) {
+        (Value::Object(mut head), Value::Object(body)) => {
+            head.extend(body);
+            Value::Object(head)
+        }
+        (head, _) => head,
+    }
+}

@@ -1,0 +1,195 @@
+//! The node's slow actions: each is carried out, and what was seen goes back to the pulse.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Shared;
+use crate::adapters::postgres::Database;
+use crate::adapters::state_file::StateFile;
+use crate::protocol::action::{Action, DatabaseDeed};
+use crate::protocol::durable::Durable;
+use crate::protocol::event::{Event, Ticket};
+use crate::protocol::identity::GroupId;
+use crate::pulse::queue::{Letter, Post, PostError};
+use crate::pulse::report::{Outlets, Snapshot};
+
+/// Between two regular looks at the database.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The running work; its latest view of the node.
+pub(super) struct Work {
+    pub snapshots: watch::Receiver<Option<Snapshot>>,
+}
+
+impl Work {
+    /// Starts everything that answers the pulse. The state file gets a thread of its own: a disk
+    /// that hangs must not keep the database from being stopped.
+    pub fn begin(shared: &Arc<Shared>, state: StateFile, outlets: Outlets) -> Work {
+        let Outlets { actions, snapshots: mut incoming, mut records } = outlets;
+        let (latest, snapshots) = watch::channel(None);
+        let saves = disk(state, shared.post.clone());
+        let (deeds, inbox) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(database(Arc::clone(shared), inbox));
+        tokio::task::spawn_local(services(Arc::clone(shared)));
+        tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds));
+        let journal = Arc::clone(shared);
+        tokio::task::spawn_local(async move {
+            while let Some(record) = records.recv().await {
+                journal.journal.lock().unwrap_or_else(PoisonError::into_inner).note(&record);
+            }
+        });
+        let journal = Arc::clone(shared);
+        tokio::task::spawn_local(async move {
+            while let Some(snapshot) = incoming.recv().await {
+                let mut journal = journal.journal.lock().unwrap_or_else(PoisonError::into_inner);
+                journal.snapshot(&snapshot);
+                drop(journal);
+                if latest.send(Some(snapshot)).is_err() {
+                    return;
+                }
+            }
+        });
+        Work { snapshots }
+    }
+}
+
+async fn dispatch(
+    shared: Arc<Shared>,
+    mut actions: mpsc::Receiver<Action>,
+    saves: std::sync::mpsc::Sender<(Ticket, Durable)>,
+    deeds: mpsc::UnboundedSender<(Ticket, DatabaseDeed)>,
+) {
+    while let Some(action) = actions.recv().await {
+        match action {
+            Action::SaveState { ticket, state } => {
+                if saves.send((ticket, state)).is_err() {
+                    tell(&shared.post, Event::StateSaved { ticket, saved: None }).await;
+                }
+            }
+            Action::Database { ticket, deed } => {
+                if deeds.send((ticket, deed)).is_err() {
+                    // The step becomes overdue: the node knows.
+                    tracing::error!("nobody tends the database any more");
+                }
+            }
+            Action::Services { group: _, goal } => shared.services.set_goal(goal),
+            // The pulse does these itself.
+            Action::SendHeartbeat(_)
+            | Action::ProbeLan { .. }
+            | Action::HoldAddresses { .. }
+            | Action::ReleaseAddresses { .. }
+            | Action::Announce { .. } => {}
+        }
+    }
+}
+
+/// Writes states one after the other; each ends in what was read back.
+fn disk(state: StateFile, post: Post) -> std::sync::mpsc::Sender<(Ticket, Durable)> {
+    let (sender, orders) = std::sync::mpsc::channel::<(Ticket, Durable)>();
+    let write = move || {
+        for (ticket, durable) in orders {
+            let saved = match state.save(&durable) {
+                Ok(saved) => Some(saved),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    None
+                }
+            };
+            let mut letter = Letter::Event(Event::StateSaved { ticket, saved });
+            while let Err(PostError::Full(back)) = post.send(letter) {
+                letter = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("state".into()).spawn(write) {
+        // The sender's other end is gone: every save is answered with "not known".
+        tracing::error!("no thread for the state file: {error}");
+    }
+    sender
+}
+
+/// One deed at a time; a later one cancels an earlier one; between them, a look every 100 ms.
+async fn database(
+    shared: Arc<Shared>,
+    mut orders: mpsc::UnboundedReceiver<(Ticket, DatabaseDeed)>,
+) {
+    let Some(mut database) = server(&shared) else { return };
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next = None;
+    let mut said = String::new();
+    loop {
+        let order = match next.take() {
+            Some(order) => Some(order),
+            None => tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => Some(order),
+                    None => return,
+                },
+                _ = looks.tick() => None,
+            },
+        };
+        let Some((ticket, deed)) = order else {
+            let seen = tokio::select! {
+                biased;
+                order = orders.recv() => { next = order; None }
+                seen = database.look() => Some(seen),
+            };
+            note_trouble(&database, &mut said);
+            if let Some(seen) = seen {
+                tell(&shared.post, Event::DatabaseSeen { ticket: None, seen }).await;
+            }
+            continue;
+        };
+        let seen = tokio::select! {
+            biased;
+            order = orders.recv() => { next = order; None }
+            seen = database.perform(deed) => Some(seen),
+        };
+        note_trouble(&database, &mut said);
+        // A cancelled deed ends in what is seen, like every other.
+        let seen = match seen {
+            Some(seen) => seen,
+            None => database.look().await,
+        };
+        tell(&shared.post, Event::DatabaseSeen { ticket: Some(ticket), seen }).await;
+    }
+}
+
+/// A lasting trouble is one line, not ten a second.
+fn note_trouble(database: &Database, said: &mut String) {
+    let now = database.trouble().map(ToString::to_string).unwrap_or_default();
+    if now != *said && !now.is_empty() {
+        tracing::warn!("database: {now}");
+    }
+    *said = now;
+}
+
+fn server(shared: &Shared) -> Option<Database> {
+    let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+    let postgres = config.postgres.as_ref()?;
+    Some(Database::new(postgres, &config.timing, &config.names, config.me))
+}
+
+async fn services(shared: Arc<Shared>) {
+    let mut seen = shared.services.seen();
+    while seen.changed().await.is_ok() {
+        let now = *seen.borrow_and_update();
+        if let Some(seen) = now {
+            tell(&shared.post, Event::ServicesSeen { group: GroupId::MAIN, seen }).await;
+        }
+    }
+}
+
+/// Gives the pulse an event, waiting for room. A pulse that has ended needs none.
+pub(super) async fn tell(post: &Post, event: Event) {
+    let mut letter = Letter::Event(event);
+    while let Err(PostError::Full(back)) = post.send(letter) {
+        letter = back;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

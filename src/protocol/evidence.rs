@@ -1,0 +1,298 @@
+//! From everything recorded to the few finite values that a decision needs.
+//!
+//! Every piece of evidence carries its own expiry and is judged at use (rule 23).
+
+use super::action::DatabaseDeed;
+use super::arbiter::Proof;
+use super::compare::{self, Mine};
+use super::event::{DatabaseState, Presence};
+use super::heartbeat::{Heartbeat, Promise, Stance};
+use super::identity::{NodeId, Term};
+use super::lead::{Authority, Bar, Basis, Comparison, Evidence, Upset};
+use super::log::Log;
+use super::node::{Durability, Node};
+use super::peer::{Patience, View};
+use super::plan;
+use super::time::{Duration, Instant};
+
+impl Node {
+    pub(super) fn evidence(&self, now: Instant, woke: bool) -> Evidence {
+        let peer = self.view(now);
+        let upset = match (woke, self.orders.leave) {
+            (true, _) => Upset::Woke,
+            (false, true) => Upset::Leave,
+            (false, false) => Upset::None,
+        };
+        match self.authority {
+            Authority::Joining => Evidence::Joining {
+                bar: self.bar(),
+                prepared: self.prepared(),
+                peer,
+                outranks: self.outranks(),
+                comparison: self.comparison(),
+                promised: self.lease.holds(now),
+                may_take: self.may_take(now),
+            },
+            Authority::Held => {
+                Evidence::Held { bar: self.bar(), peer, may_take: self.may_take(now) }
+            }
+            Authority::Standby => Evidence::Standby {
+                upset,
+                peer,
+                idle_long: self.peer.idle_for(now, self.setup.timing.start_grace)
+                    || self.peer_left(),
+                may_take: self.may_take(now),
+                ready: self.log().is_some() || !self.setup.database,
+            },
+            Authority::Asking => Evidence::Asking {
+                upset,
+                peer,
+                may_take: self.may_take(now),
+                proof: self.proof(now),
+            },
+            Authority::Taking => self.taking(now, upset, peer),
+            Authority::Active => Evidence::Active {
+                leave: self.orders.leave,
+                superseded: self.superseded(now),
+                entitled: self.entitled(now),
+            },
+        }
+    }
+
+    fn taking(&self, now: Instant, upset: Upset, peer: View) -> Evidence {
+        let claim = self.claim;
+        Evidence::Taking {
+            upset,
+            peer,
+            superseded: self.superseded(now),
+            basis: claim.map_or(Basis::Arbitration, |claim| claim.basis),
+            promised: self.lease.holds(now),
+            promoted: claim.is_some_and(|claim| claim.promoting),
+            proof: self.proof(now),
+            failed: claim.is_none_or(|claim| claim.failed)
+                || now.since(self.since) >= self.setup.timing.step_deadline,
+            done: self.groups.iter().all(|group| group.presence == Presence::Held),
+        }
+    }
+
+    fn view(&self, now: Instant) -> View {
+        let timing = &self.setup.timing;
+        let patience = match self.authority {
+            Authority::Joining | Authority::Held => Patience::joining(timing),
+            Authority::Standby | Authority::Asking | Authority::Taking | Authority::Active => {
+                Patience::settled(timing)
+            }
+        };
+        match self.peer.view(now, timing, patience) {
+            // A failed attempt is not repeated at once.
+            View::Idle | View::Silent
+                if self.authority == Authority::Joining && now < self.retry_at =>
+            {
+                View::Unsettled
+            }
+            view @ (View::Serves | View::Takes | View::Idle | View::Unsettled | View::Silent) => {
+                view
+            }
+        }
+    }
+
+    fn bar(&self) -> Bar {
+        if self.damaged {
+            Bar::Damaged
+        } else if self.orders.leave || (self.durable.leaving.is_some() && !self.orders.take_anyway)
+        {
+            // While the disk says so the peer may rely on it (rule 3).
+            Bar::Left
+        } else {
+            Bar::None
+        }
+    }
+
+    /// The addresses are seen released and the database seen not writable (rule 20, C9).
+    pub(super) fn prepared(&self) -> bool {
+        let database_released = plan::not_writable(self.database.state) && !self.may_be_promoting();
+        self.released() && (!self.setup.database || database_released)
+    }
+
+    /// A deed is under way that may leave the database writable, or is meant to end that.
+    pub(super) fn may_be_promoting(&self) -> bool {
+        self.pending.database.is_some_and(|(_, deed, _)| match deed {
+            DatabaseDeed::Promote | DatabaseDeed::StartInPlace | DatabaseDeed::StopNow => true,
+            DatabaseDeed::StartAsStandby
+            | DatabaseDeed::Follow
+            | DatabaseDeed::Rejoin
+            | DatabaseDeed::SetSynchronous(_) => false,
+        })
+    }
+
+    pub(super) fn released(&self) -> bool {
+        self.groups.iter().all(|group| group.presence == Presence::Absent)
+    }
+
+    /// May promote what it has: the certificate, the mark of rule 18, the durability, or a person.
+    pub(super) fn may_take(&self, now: Instant) -> bool {
+        let permitted = match self.setup.durability {
+            Durability::Strict => {
+                self.certificate.usable(now)
+                    || self.durable.peer_excluded
+                    || self.orders.take_anyway
+            }
+            Durability::Available | Durability::Async => true,
+        };
+        permitted && !self.durable.copy_unfinished
+    }
+
+    /// The end of the local log, when it can be relied on: in recovery or serving.
+    pub(super) fn log(&self) -> Option<&Log> {
+        match self.database.state {
+            DatabaseState::Standby | DatabaseState::Writable => self.database.log.as_ref(),
+            DatabaseState::Unknown | DatabaseState::Stopped | DatabaseState::Starting => None,
+        }
+    }
+
+    /// The same, as it is told to the peer and compared.
+    pub(super) fn stated_log(&self) -> Option<Log> {
+        self.log().map(|log| Log {
+            branch: (log.timeline == self.durable.served_timeline).then_some(self.durable.served),
+            unfinished: self.durable.copy_unfinished,
+            ..log.clone()
+        })
+    }
+
+    fn with_mine<T>(&self, ask: impl FnOnce(&Mine<'_>) -> T) -> T {
+        let log = self.stated_log();
+        ask(&Mine {
+            node: self.setup.me,
+            database: self.setup.database,
+            system_id: self.database.system_id,
+            log: log.as_ref(),
+            standing: self.durable.standing(),
+            durability: self.setup.durability,
+        })
+    }
+
+    pub(super) fn comparison(&self) -> Comparison {
+        match &self.peer.last {
+            Some(peer) => self.with_mine(|mine| compare::compare(mine, peer)),
+            None => Comparison::Unknown,
+        }
+    }
+
+    /// This node's standing is higher than the peer's and the peer lacks rows that it has: to
+    /// follow would be to throw them away (rule 13, C10).
+    pub(super) fn outranks(&self) -> bool {
+        self.peer.last.as_ref().is_some_and(|peer| {
+            self.durable.standing() > compare::standing(peer)
+                && self.with_mine(|mine| compare::contained(mine, peer)) != Some(true)
+        })
+    }
+
+    /// The own log holds everything that the peer's does; `None` when not known.
+    pub(super) fn contains_peer(&self) -> Option<bool> {
+        let peer = self.peer.last.as_ref()?;
+        self.with_mine(|mine| compare::contains(mine, peer))
+    }
+
+    /// The peer can be followed without throwing anything away: its branch is this node's own, or
+    /// this node's log is a prefix of its log. (A serving peer's stated position is a little old.)
+    pub(super) fn follows_directly(&self) -> bool {
+        let Some(peer) = &self.peer.last else { return false };
+        let same_branch = match (self.stated_log(), &peer.log) {
+            (Some(mine), Some(theirs)) => {
+                mine.timeline == theirs.timeline
+                    && mine.branch.is_some()
+                    && mine.branch == theirs.branch
+            }
+            (Some(_) | None, _) => false,
+        };
+        same_branch || self.with_mine(|mine| compare::contained(mine, peer)) == Some(true)
+    }
+
+    pub(super) fn peer_left(&self) -> bool {
+        self.peer.last.as_ref().is_some_and(|peer| peer.promise == Promise::Leaving)
+    }
+
+    /// The peer, if it was heard within `lost_after`.
+    pub(super) fn heard(&self, now: Instant) -> Option<&Heartbeat> {
+        let at = self.peer.last_heard()?;
+        self.peer.last.as_ref().filter(|_| now.since(at) < self.setup.timing.lost_after)
+    }
+
+    /// The peer serves or claims with a right that is better than this node's.
+    fn superseded(&self, now: Instant) -> bool {
+        let Some(peer) = self.heard(now) else { return false };
+        let (claim, promoted) =
+            self.claim.map_or((Term::ZERO, false), |claim| (claim.term, claim.promoting));
+        if self.authority == Authority::Taking && !promoted {
+            return match peer.stance {
+                Stance::Taking | Stance::Promoted | Stance::Active => peer.term > claim,
+                Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => false,
+            };
+        }
+        let higher = compare::standing(peer) > self.durable.standing();
+        match peer.stance {
+            Stance::Promoted | Stance::Active => higher,
+            Stance::Taking | Stance::Asking => false,
+            // It cannot follow a lower standing, and this node lacks its rows: both join.
+            Stance::Joining | Stance::Standby | Stance::Held => {
+                higher
+                    && self.peer.two_way(now, &self.setup.timing)
+                    && self.contains_peer() == Some(false)
+            }
+        }
+    }
+
+    /// May the addresses be claimed now?
+    pub(super) fn proof(&self, now: Instant) -> Proof {
+        let timing = &self.setup.timing;
+        let agreed = match (self.authority, self.claim) {
+            (Authority::Active, _) => self.lease.holds(now),
+            (_, Some(claim)) => claim.basis == Basis::Agreement,
+            (_, None) => false,
+        };
+        let mut proof = Proof::Given;
+        for group in &self.groups {
+            let answer = if agreed && self.authority == Authority::Active {
+                Proof::Given
+            } else if agreed {
+                group.lan.unclaimed(now, timing)
+            } else {
+                group.lan.consent(now, self.short_until(), self.yields(), timing)
+            };
+            proof = match (proof, answer) {
+                (Proof::Refused, _) | (_, Proof::Refused) => Proof::Refused,
+                (Proof::Open, _) | (_, Proof::Open) => Proof::Open,
+                (Proof::Given, Proof::Given) => Proof::Given,
+            };
+        }
+        proof
+    }
+
+    /// The short window counts only if complete before this (rule 7).
+    fn short_until(&self) -> Option<Instant> {
+        let timing = &self.setup.timing;
+        let receipt = self.peer.acknowledged_receipt?;
+        (self.authority != Authority::Active)
+            .then(|| receipt + timing.lost_after + timing.first_attempt)
+    }
+
+    /// The higher node id yields when both claim (rule 8).
+    fn yields(&self) -> bool {
+        self.setup.me == NodeId::B
+    }
+
+    /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
+    fn entitled(&self, now: Instant) -> bool {
+        let validity = self.validity(now);
+        self.lease.holds(now) || self.groups.iter().all(|group| group.lan.on_the_lan(now, validity))
+    }
+
+    /// How long a reference's answer counts for this active node at `now` (rule 7).
+    pub(super) fn validity(&self, now: Instant) -> Duration {
+        let timing = &self.setup.timing;
+        let held = self.claim.and_then(|claim| claim.held_at).map(|at| at + timing.lost_after);
+        let short_until =
+            self.lease.ends().max(held).unwrap_or(Instant::ZERO) + timing.short_validity_for;
+        if now <= short_until { timing.short_validity } else { timing.long_validity }
+    }
+}

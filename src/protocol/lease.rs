@@ -1,0 +1,56 @@
+//! The active node's lease: what the peer's promise is worth here (rules 1 to 3).
+
+use super::heartbeat::{Heartbeat, Promise};
+use super::identity::Session;
+use super::sent::Sent;
+use super::time::Instant;
+use super::timing::Timing;
+
+/// Until when the peer is bound not to take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lease {
+    until: Option<Instant>,
+    /// The peer's session that has left the pair (rule 3), which replaces the lease.
+    left: Option<Session>,
+}
+
+impl Lease {
+    /// The peer is bound now.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.left.is_some() || self.until.is_some_and(|until| now < until)
+    }
+
+    /// When an ordinary lease ends; `None` when there is none or it has no end.
+    pub fn ends(&self) -> Option<Instant> {
+        if self.left.is_some() { None } else { self.until }
+    }
+
+    /// The peer has left and is bound until it says otherwise.
+    pub fn unlimited(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Takes a heartbeat of the peer; `echoed` is the own heartbeat that it proves to have arrived.
+    pub fn hear(&mut self, heartbeat: &Heartbeat, echoed: Option<Sent>, timing: &Timing) {
+        match (heartbeat.promise, echoed) {
+            // Valid only when it echoes this session; it replaces the lease (C27).
+            (Promise::Leaving, Some(_)) => {
+                *self = Lease { until: None, left: Some(heartbeat.session) };
+            }
+            (Promise::For(promise), Some(sent)) => {
+                let until = sent.at + timing.lease(promise);
+                self.until = Some(self.until.map_or(until, |known| known.max(until)));
+                self.left = None;
+            }
+            // Whoever left speaks again without confirming: nothing remains but a fresh echo.
+            (Promise::None | Promise::For(_), _) => self.left = None,
+            (Promise::Leaving, None) => {}
+        }
+    }
+
+    /// The agreement or the role ended: an ordinary lease does not survive it. That the peer has
+    /// left does: it is on the peer's disk, for this session.
+    pub fn lapse(&mut self) {
+        self.until = None;
+    }
+}

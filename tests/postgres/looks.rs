@@ -1,0 +1,203 @@
+//! What a look sees.
+
+use std::time::{Duration, Instant};
+
+use duotone::adapters::postgres::Finding;
+use duotone::protocol::action::DatabaseDeed;
+use duotone::protocol::event::DatabaseState;
+
+use crate::cluster::{Lab, runtime, signal, until};
+
+#[test]
+fn an_existing_pair_is_adopted() {
+    let Some(lab) = Lab::new("adopt") else { return };
+    // Not the name that duotone would give it.
+    let (a, b) = lab.pair("old_standby");
+    runtime().block_on(async {
+        let (mut at_a, mut at_b) = (a.database(), b.database());
+        let (seen_a, seen_b) = (at_a.look().await, at_b.look().await);
+        assert_eq!(seen_a.state, DatabaseState::Writable, "{:?}", at_a.trouble());
+        assert_eq!(seen_b.state, DatabaseState::Standby, "{:?}", at_b.trouble());
+        assert!(at_a.trouble().is_none() && at_b.trouble().is_none());
+        assert_eq!((seen_a.synchronous, seen_b.synchronous), (Some(false), Some(false)));
+        assert!(seen_b.streaming && !seen_a.streaming);
+        assert!(seen_a.system_id.is_some());
+        assert_eq!(seen_a.system_id, seen_b.system_id);
+        let log_a = seen_a.log.expect("a's log");
+        let log_b = seen_b.log.expect("b's log");
+        assert_eq!((log_a.timeline, log_b.timeline), (1, 1));
+        assert!(log_a.forks.is_empty());
+        let replica = seen_a.replica.expect("the standby, found by its address");
+        assert!(!replica.synchronous);
+        assert_eq!(replica.flush, log_b.position);
+        assert!(seen_b.replica.is_none());
+
+        let seen = at_a.perform(DatabaseDeed::SetSynchronous(true)).await;
+        assert_eq!(seen.synchronous, Some(true), "{:?}", at_a.trouble());
+        assert_eq!(a.sql("SHOW synchronous_standby_names"), "FIRST 1 (\"old_standby\")");
+        until("the standby is synchronous", || {
+            a.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == "sync"
+        });
+        assert!(at_a.look().await.replica.expect("standby").synchronous);
+    });
+}
+
+#[test]
+fn a_look_on_a_warm_connection_is_cheap() {
+    let Some(lab) = Lab::new("cheap") else { return };
+    let a = lab.primary();
+    runtime().block_on(async {
+        let mut database = a.database();
+        let first = database.look().await;
+        assert_eq!(first.state, DatabaseState::Writable);
+        let mut times = Vec::new();
+        for _ in 0..100 {
+            let begun = Instant::now();
+            assert_eq!(database.look().await.state, DatabaseState::Writable);
+            times.push(begun.elapsed());
+        }
+        times.sort();
+        eprintln!("a look: median {:?}, slowest {:?}", times[50], times[99]);
+        assert!(times[50] < Duration::from_millis(20), "{:?}", times[50]);
+        let sessions =
+            a.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'duotone'");
+        assert_eq!(sessions, "1", "one warm connection");
+    });
+}
+
+#[test]
+fn a_server_that_never_ran_or_stopped_is_stopped() {
+    let Some(lab) = Lab::new("stopped") else { return };
+    let a = lab.primary();
+    runtime().block_on(async {
+        let mut database = a.database();
+        assert_eq!(database.look().await.state, DatabaseState::Writable);
+        a.kill_all();
+        assert!(a.data().join("postmaster.pid").exists(), "left behind by the kill");
+        let seen = database.look().await;
+        assert_eq!(seen.state, DatabaseState::Stopped, "{:?}", database.trouble());
+        assert_eq!((seen.synchronous, &seen.log, seen.streaming), (None, &None, false));
+        assert!(seen.system_id.is_some(), "read from the control file");
+        // The stale file may name a living process that has nothing to do with it.
+        let pid_file = a.data().join("postmaster.pid");
+        let text = std::fs::read_to_string(&pid_file).expect("read");
+        let rest = text.split_once('\n').expect("lines").1;
+        std::fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).expect("write");
+        assert_eq!(a.database().look().await.state, DatabaseState::Stopped);
+
+        let b = lab.server(duotone::protocol::identity::NodeId::B);
+        assert_eq!(b.database().look().await.state, DatabaseState::Stopped, "no directory");
+    });
+}
+
+#[test]
+fn backends_that_outlive_their_postmaster_are_not_stopped() {
+    let Some(lab) = Lab::new("orphans") else { return };
+    let a = lab.primary();
+    runtime().block_on(async {
+        let mut database = a.database();
+        assert_eq!(database.look().await.state, DatabaseState::Writable);
+        // A backend that cannot notice: it is stopped while its postmaster is killed.
+        let mut client = a.sql_in_background("SELECT pg_sleep(600)");
+        until("the client's backend runs", || {
+            a.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(6%'") != "1"
+        });
+        let backend = a.process_titled("SELECT");
+        signal(backend, "STOP");
+        signal(a.postmaster(), "KILL");
+        until("the rest noticed", || a.processes() == [backend]);
+        let seen = database.look().await;
+        assert_eq!(seen.state, DatabaseState::Unknown, "{:?}", database.trouble());
+
+        let seen = database.perform(DatabaseDeed::StopNow).await;
+        assert_eq!(seen.state, DatabaseState::Stopped, "{:?}", database.trouble());
+        assert!(a.processes().is_empty());
+        let _ = client.wait();
+    });
+}
+
+#[test]
+fn a_frozen_server_is_unknown_in_bounded_time() {
+    let Some(lab) = Lab::new("frozen") else { return };
+    let a = lab.primary();
+    runtime().block_on(async {
+        let mut database = a.database();
+        assert_eq!(database.look().await.state, DatabaseState::Writable);
+        for pid in a.processes() {
+            signal(pid, "STOP");
+        }
+        for kind in ["over the warm connection", "over a new one"] {
+            let begun = Instant::now();
+            let seen = database.look().await;
+            assert_eq!(seen.state, DatabaseState::Unknown, "{kind}");
+            assert_eq!((seen.synchronous, seen.log), (None, None), "{kind}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{kind}: {:?}", begun.elapsed());
+            assert!(database.trouble().is_some());
+        }
+        for pid in a.processes() {
+            signal(pid, "CONT");
+        }
+        assert_eq!(database.look().await.state, DatabaseState::Writable, "thawed");
+    });
+}
+
+#[test]
+fn a_wrong_data_directory_is_never_taken_for_the_server() {
+    let Some(lab) = Lab::new("other") else { return };
+    let a = lab.primary();
+    let mut config = a.config();
+    config.data_dir = lab.server(duotone::protocol::identity::NodeId::B).data();
+    std::fs::create_dir_all(&config.data_dir).expect("an empty directory");
+    runtime().block_on(async {
+        let mut database = duotone::adapters::postgres::Database::new(
+            &config,
+            &crate::cluster::timing(),
+            &Lab::names(),
+            a.node,
+        );
+        let seen = database.look().await;
+        assert_eq!(seen.log, None);
+        assert_ne!(seen.state, DatabaseState::Writable);
+        let trouble = database.trouble().expect("said").to_string();
+        assert!(trouble.contains("data_dir in [postgres]"), "{trouble}");
+    });
+}
+
+#[test]
+fn the_check_says_what_is_missing() {
+    let Some(lab) = Lab::new("check") else { return };
+    let a = lab.primary();
+    let said = |findings: &[Finding]| {
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    runtime().block_on(async {
+        let mut database = a.database();
+        let findings = database.check().await;
+        assert!(findings.is_empty(), "{}", said(&findings));
+
+        a.sql("ALTER ROLE replicator NOREPLICATION");
+        a.sql("ALTER SYSTEM SET synchronous_commit = 'local'");
+        a.sql("ALTER SYSTEM SET wal_keep_size = 0");
+        let rules = "local all all trust\nhost replication replicator 127.0.0.3/32 trust\n";
+        std::fs::write(a.data().join("pg_hba.conf"), rules).expect("pg_hba.conf");
+        a.sql("SELECT pg_reload_conf()");
+        until("reloaded", || a.sql("SHOW wal_keep_size") == "0");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let findings = said(&database.check().await);
+        for expected in [
+            "role replicator cannot replicate: CREATE ROLE replicator REPLICATION",
+            "synchronous_commit is local: set synchronous_commit = on",
+            "wal_keep_size is 0",
+            "add \"host replication replicator 127.0.0.1 ",
+        ] {
+            assert!(findings.contains(expected), "{expected} in:\n{findings}");
+        }
+        assert_eq!(findings.lines().count(), 4, "{findings}");
+        assert!(Finding::systems(1, 1).is_none());
+        assert!(Finding::systems(1, 2).expect("differ").to_string().contains("pg_basebackup"));
+
+        a.kill_all();
+        let findings = said(&database.check().await);
+        assert!(findings.starts_with("database not reachable"), "{findings}");
+    });
+}
