@@ -81,10 +81,14 @@ impl World {
         let (phase, low, high) = self.first_phase(host, deed);
         let database = &mut self.hosts[host.index()].database;
         match deed {
-            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::StartInPlace
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin
                 if high > 10 * MILLI =>
             {
                 database.goes(DatabaseState::Starting);
+            }
+            // Without its signal file it may become writable at any time.
+            DatabaseDeed::StartInPlace if high > 10 * MILLI => {
+                database.goes(DatabaseState::Unknown);
             }
             // The receiver is stopped before the promotion.
             DatabaseDeed::Promote => {
@@ -119,7 +123,9 @@ impl World {
                 Some(span) => (Phase::Only, span, span),
                 None => (Phase::Only, self.settings.promotion.0, self.settings.promotion.1),
             },
-            DatabaseDeed::Follow => match self.source_of(host) {
+            DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
+            DatabaseDeed::Follow => start,
+            DatabaseDeed::Rejoin => match self.source_of(host) {
                 Some(_) if database.torn => self.copy_phase(host),
                 Some(source) if !self.branches.contains(source, database.log) => {
                     (Phase::Salvage, 50 * MILLI, 300 * MILLI)
@@ -196,23 +202,27 @@ impl World {
                     self.check_start_in_place(host);
                 }
             }
-            (DatabaseDeed::StartAsStandby, _) | (DatabaseDeed::Follow, Phase::Only) => {
-                let follows = deed == DatabaseDeed::Follow;
+            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
+            | (DatabaseDeed::Rejoin, Phase::Only) => {
+                let rejoins = deed == DatabaseDeed::Rejoin;
                 let database = &mut self.hosts[host.index()].database;
-                if follows && database.torn {
+                if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
                 } else if database.state != DatabaseState::Standby {
                     database.goes(DatabaseState::Standby);
                 }
+                if self.streams[host.index()].is_none() {
+                    self.connect(host);
+                }
             }
-            (DatabaseDeed::Follow, Phase::Salvage) => {
+            (DatabaseDeed::Rejoin, Phase::Salvage) => {
                 if let Some(source) = self.source_of(host) {
                     self.throw_away(host, source);
                     return Some(self.copy_phase(host));
                 }
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Follow, Phase::Copy) => {
+            (DatabaseDeed::Rejoin, Phase::Copy) => {
                 let source = self.source_of(host);
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
@@ -221,6 +231,8 @@ impl World {
                     database.torn = false;
                     database.diverged = false;
                     database.state = DatabaseState::Standby;
+                    self.streams[host.index()] = None;
+                    self.connect(host);
                 }
             }
         }
@@ -279,10 +291,10 @@ impl World {
         self.hosts[host.index()].database.deeds += 1;
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Follow, Phase::Copy) => {
+            (DatabaseDeed::Rejoin, Phase::Copy) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Follow, Phase::Salvage) => {}
+            (DatabaseDeed::Rejoin, Phase::Salvage) => {}
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }

@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, standby: NodeId) {
+    pub fn connect(&mut self, standby: NodeId) {
         let primary = &self.hosts[standby.peer().index()];
         let there = primary.alive() && primary.database.state == DatabaseState::Writable;
         let (source, generation) = (primary.database.log, primary.database.generation);

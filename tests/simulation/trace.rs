@@ -121,6 +121,7 @@ impl World {
     }
 }
 
-fn status(node: &Node, _now: Instant) -> String {
-    format!("is {:?}", node.stance()).to_lowercase()
+fn status(node: &Node, now: Instant) -> String {
+    let status = node.status(now);
+    format!("{}  ({})", status.authority, status.why)
 }
