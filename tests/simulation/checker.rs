@@ -9,6 +9,7 @@ use duotone::protocol::identity::{NodeId, Term};
 use duotone::protocol::node::Durability;
 
 use crate::branches::{BranchId, Place};
+use crate::clock::SECOND;
 use crate::host::{Life, Thaw};
 use crate::settings::{LATENESS, nanos};
 use crate::world::World;
@@ -29,7 +30,6 @@ pub struct Checker {
     pub lan_apart: u64,
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
     pub split_seen: bool,
-    pub split_ended: u64,
     pub hidden_seen: bool,
     /// An operator told this node to take the role without a certificate.
     pub forced: Option<NodeId>,
@@ -75,7 +75,6 @@ impl Checker {
             together_since: Some(0),
             lan_apart: 0,
             split_seen: false,
-            split_ended: 0,
             hidden_seen: false,
             forced: None,
             still: None,
@@ -84,11 +83,21 @@ impl Checker {
     }
 }
 
+impl Checker {
+    /// What an exception left is settled: who serves now acknowledges rightly.
+    pub fn settled_anew(&mut self) {
+        self.newest = None;
+    }
+}
+
 impl World {
     pub fn break_rule(&mut self, sentence: String) {
+        if self.checker.broken.is_some() {
+            return;
+        }
         let now = self.now;
         self.trace.world(now, || format!("BROKEN: {sentence}"));
-        self.checker.broken.get_or_insert(sentence);
+        self.checker.broken = Some(sentence);
     }
 
     /// P1: two hosts on the LAN never hold the floating address at once.
@@ -111,15 +120,18 @@ impl World {
         let unseen = reconciled + nanos(timing.long_validity + timing.long_window);
         let now = self.now;
         let apart = self.checker.together_since.is_none_or(|since| now < since + reconciled);
+        let lifetime = nanos(timing.lifetime_worst());
         let cut_off = !self.network.neighbours()
-            || now < self.checker.lan_apart + nanos(timing.lifetime_worst());
-        let split = self.network.split
-            || (self.checker.split_seen && now < self.checker.split_ended + unseen);
+            || now < self.checker.lan_apart + lifetime;
+        // What a split left is settled when both are heard again and have read their logs.
+        let settling = self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
+        let split = self.network.split || (self.checker.split_seen && settling);
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
             let holds = it.address.is_some() || it.database.state == DatabaseState::Writable;
             let resumed = now < it.daemon.changed + release;
-            if cut_off && holds && (it.daemon.state != Life::Running || resumed) {
+            let frozen = it.thawed.is_some_and(|thaw| now < thaw.at + lifetime);
+            if (cut_off || frozen) && holds && (it.daemon.state != Life::Running || resumed) {
                 exceptions.remnant += 1;
                 return true;
             }
@@ -135,7 +147,7 @@ impl World {
                 _ => {}
             }
         }
-        if split && apart {
+        if split {
             exceptions.split_lan += 1;
             return true;
         }
@@ -189,7 +201,8 @@ impl World {
             Durability::Strict => self.branches.left_knowingly(log, branch, true),
         };
         let beyond = self.checker.split_seen || self.checker.hidden_seen;
-        if beyond || (knowingly && !self.checker.single_fault) {
+        let single = self.checker.single_fault && self.settings.durability != Durability::Async;
+        if beyond || (knowingly && !single) {
             if !beyond && self.settings.durability == Durability::Available {
                 self.checker.exceptions.stale_loss += 1;
             }

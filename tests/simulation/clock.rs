@@ -22,9 +22,10 @@ impl Clock {
     }
 
     pub fn read(&self, now: Nanos) -> u64 {
-        if let Some(local) = self.stopped_at {
-            return local;
-        }
+        self.stopped_at.unwrap_or_else(|| self.running(now))
+    }
+
+    fn running(&self, now: Nanos) -> u64 {
         let elapsed = now - self.true_base;
         self.local_base + elapsed.saturating_add_signed(scaled(elapsed, self.ppm))
     }
@@ -33,16 +34,16 @@ impl Clock {
         Instant::from_nanos(self.read(now))
     }
 
-    /// The first true time at which this clock reads `local` or later.
+    /// The first true time at which this clock reads `local` or later, if it runs until then.
     pub fn when(&self, local: u64) -> Nanos {
         let ahead = local.saturating_sub(self.local_base);
         let guess = self.true_base + ahead.saturating_add_signed(-scaled(ahead, self.ppm));
         // The inverse of the rate is only near to its negative: step to the exact tick.
         let mut at = guess;
-        let mut missing = local.saturating_sub(self.read(at));
+        let mut missing = local.saturating_sub(self.running(at));
         while missing > 0 {
             at += missing;
-            missing = local.saturating_sub(self.read(at));
+            missing = local.saturating_sub(self.running(at));
         }
         at
     }

@@ -203,9 +203,6 @@ impl World {
     fn split_lan(&mut self, split: bool) {
         self.network.split = split;
         self.checker.split_seen |= split;
-        if !split {
-            self.checker.split_ended = self.now;
-        }
     }
 
     fn delete_address(&mut self, host: NodeId) {
@@ -251,8 +248,10 @@ impl World {
     }
 
     /// Remembers since when the nodes can hear each other, both ways.
-    fn note_paths(&mut self) {
-        let together = NodeId::ALL.iter().all(|&host| self.network.heartbeats_pass(host));
+    pub fn note_paths(&mut self) {
+        let together = NodeId::ALL.iter().all(|&host| {
+            self.network.heartbeats_pass(host) && self.hosts[host.index()].daemon_runs()
+        });
         match (together, self.checker.together_since) {
             (true, None) => self.checker.together_since = Some(self.now),
             (false, _) => self.checker.together_since = None,

@@ -106,11 +106,13 @@ impl World {
                 None => self.connect(standby),
             }
         }
+        self.note_paths();
         let checker = &self.checker;
         let doubtful = checker.hidden_seen || (checker.split_seen && !self.network.split);
         if doubtful && self.hosts.iter().all(|host| host.frozen.is_none()) && self.settled() {
             self.checker.hidden_seen = false;
             self.checker.split_seen = false;
+            self.checker.settled_anew();
         }
     }
 

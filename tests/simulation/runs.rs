@@ -346,7 +346,10 @@ impl World {
         let bound = lasting.bound(&self.settings);
         self.run_until(start + bound);
         for _ in 0..12 {
-            self.check_served(&format!("availability: no service {bound} ns after {lasting:?}"));
+            if self.checker.broken.is_some() {
+                return;
+            }
+            self.check_served(&format!("availability: no service {} s after {lasting:?}", seconds(bound)));
             self.run_until(self.now + 500 * MILLI);
         }
     }
@@ -421,7 +424,7 @@ fn batch(seeds: &[u64]) -> Batch {
             total.handled += ended.handled;
             total.troubles.extend(run.troubles);
             total.broken.extend(ended.broken.map(|sentence| (seed, sentence)));
-            if total.broken.len() >= 12 {
+            if total.broken.len() >= 40 {
                 break;
             }
         }

@@ -3,7 +3,7 @@
 use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 
-use crate::clock::{MILLI, Nanos, SECOND};
+use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
 
@@ -89,7 +89,7 @@ pub fn storm(dice: &mut Dice, made: &mut Vec<Trouble>) -> Schedule {
     for _ in 0..dice.span(1, 6) {
         let trouble = dice.pick(&Trouble::ALL);
         made.push(trouble);
-        add(dice, &mut schedule, at, trouble);
+        add(dice, &mut schedule, at / MICRO * MICRO, trouble);
         at += match dice.below(5) {
             0 | 1 => dice.span(0, 260 * MILLI),
             2 => dice.span(200 * MILLI, SECOND),

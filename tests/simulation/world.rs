@@ -36,6 +36,8 @@ pub struct World {
     pub trace: Trace,
     /// Events handled by nodes.
     pub handled: u64,
+    /// Steps at one instant of true time.
+    steps_now: u32,
 }
 
 /// Something that will happen.
@@ -99,6 +101,7 @@ impl World {
             checker: Checker::new(),
             trace,
             handled: 0,
+            steps_now: 0,
             settings,
         };
         for host in NodeId::ALL {
@@ -151,6 +154,10 @@ impl World {
 
     fn step(&mut self) {
         let Some(Entry { at, what, .. }) = self.queue.pop() else { return };
+        self.steps_now = if at == self.now { self.steps_now + 1 } else { 0 };
+        if self.steps_now > 10_000 {
+            return self.break_rule("the world stands still".to_owned());
+        }
         self.now = at;
         match what {
             What::Inside { host, boot, due, what } => self.step_inside(host, boot, due, what),
