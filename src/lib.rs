@@ -6,7 +6,7 @@
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
 //! | [`wire`] | bytes and tag of a heartbeat |
 //! | [`config`] | the file, read into one validated value; every default and preset |
-//! | `pulse` | the real-time thread: links, LAN probes, addresses, and the node itself |
+//! | [`pulse`] | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
 //! | `daemon` | joins the three above; nothing else does |
 //! | [`cli`] | one file per verb family |
@@ -23,6 +23,7 @@ pub mod adapters;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod lab;
 pub mod logging;
 pub mod protocol;
 pub mod pulse;

@@ -3,20 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use duotone::cli::demo::Demo;
 use duotone::cli::{self, Error, Exit, Parts};
 use duotone::config::Config;
 use duotone::protocol::event::Presence;
 use duotone::protocol::table;
-use duotone::{daemon, logging, pulse};
+use duotone::{daemon, lab, logging, pulse};
 
 fn main() -> ExitCode {
-    cli::main(&Parts {
-        run,
-        dead_man,
-        release,
-        table: || Ok(table::print(&table::table())),
-        ..Parts::default()
-    })
+    // What the lab runs inside its hosts is not for people, and not of the command line.
+    if let Some(code) = lab::inside(std::env::args_os()) {
+        return code;
+    }
+    cli::main(&Parts { run, dead_man, release, demo, table: || Ok(table::print(&table::table())) })
 }
 
 fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
@@ -41,8 +40,31 @@ fn release(config: &Config) -> Result<String, Error> {
     };
     match pulse::address::release_all(&config.floating).map_err(Error::other)? {
         Presence::Absent => Ok(format!("{} released from {}", names(), config.floating.interface)),
-        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => Err(Error::other(
-            format!("{} not seen released: the kernel shows {seen:?}", names()),
-        )),
+        seen @ (Presence::Unknown | Presence::Partial | Presence::Held) => {
+            Err(Error::other(format!("{} not seen released: the kernel shows {seen:?}", names())))
+        }
+    }
+}
+
+fn demo(asked: &Demo) -> Result<Exit, Error> {
+    let word = |error: String| Error::Usage(error);
+    let options = lab::DemoOptions {
+        scenarios: asked
+            .scenarios
+            .iter()
+            .map(|name| name.parse().map_err(word))
+            .collect::<Result<_, _>>()?,
+        mode: asked.mode.word().parse().map_err(word)?,
+        durability: asked.durability.word().parse().map_err(word)?,
+        preset: asked.preset.word().parse().map_err(word)?,
+        json: asked.json.clone(),
+        keep: asked.keep,
+        ..lab::DemoOptions::default()
+    };
+    match lab::demo(&options).map_err(Error::other)? {
+        lab::ExitKind::Kept => Ok(Exit::Ok),
+        lab::ExitKind::Broken => Ok(Exit::No),
+        lab::ExitKind::NotRoot => Ok(Exit::Permission),
+        lab::ExitKind::Interrupted => Ok(Exit::Internal),
     }
 }

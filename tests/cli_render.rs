@@ -126,7 +126,8 @@ fn every_part_of_the_status_is_shown_and_none_is_needed() {
 fn explain_lists_evidence_and_consequence() {
     let page = explain(&json!({"peer": "pbx-b", "evidence": ["lease runs for 180 ms"],
         "if_peer_died": ["ask the LAN", "go lone after 3 s"], "blocking": []}));
-    let wanted = "evidence:\n  lease runs for 180 ms\n\nif pbx-b died now:\n  ask the LAN\n  go lone after 3 s\n";
+    let wanted = "evidence:\n  lease runs for 180 ms\n\nif pbx-b died now:\n  ask the LAN\n  go \
+     lone after 3 s\n";
     assert_eq!(page, wanted);
     assert_eq!(explain(&json!(null)), "the daemon has no evidence yet\n");
 }

@@ -6,14 +6,14 @@ mod services_lab;
 use std::net::UdpSocket;
 
 use duotone::adapters::services::{Services, State};
-use duotone::config::{ProbeKind, RunOn, Service, Start};
+use duotone::config::{Probe, ProbeKind, RunOn, Service, Start};
 use duotone::protocol::event::ServicesGoal::{Prepare, Serve, Standby};
 use duotone::protocol::health::Grade;
 use nix::sys::signal::Signal;
 use services_lab::*;
 
-fn pid_of(services: &Services, name: &str) -> Option<i32> {
-    services.status().iter().find(|one| one.name == name).and_then(|one| one.pid)
+async fn pid_of(services: &Services, name: &str) -> i32 {
+    status(services, name, ms(2000), |one| one.pid.is_some()).await.pid.unwrap()
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn the_goal_decides_who_runs() {
         assert_eq!(names, expected, "{goal:?}");
         assert!(running.iter().all(|one| alive(one.pid.unwrap())));
     }
-    let both = pid_of(&services, "both").unwrap();
+    let both = pid_of(&services, "both").await;
     services.stop_all().await;
     assert!(!alive(both));
     assert!(services.status().iter().all(|one| one.state == State::Stopped && one.pid.is_none()));
@@ -58,7 +58,7 @@ async fn a_takeover_does_not_wait_for_what_runs_already() {
     let services = Services::supervise(vec![sleeper("sip")], scratch.0.join("run"));
     services.set_goal(Standby);
     report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
-    let before = pid_of(&services, "sip");
+    let before = pid_of(&services, "sip").await;
     let asked = std::time::Instant::now();
     let mut seen = services.seen();
     services.set_goal(Prepare);
@@ -66,7 +66,7 @@ async fn a_takeover_does_not_wait_for_what_runs_already() {
     let first = seen.borrow_and_update().unwrap();
     assert!(first.stopped && first.critical == Grade::Good, "{first:?}");
     assert!(asked.elapsed() < ms(50), "{:?}", asked.elapsed());
-    assert_eq!(pid_of(&services, "sip"), before);
+    assert_eq!(pid_of(&services, "sip").await, before);
     // Asked again, it answers again.
     services.set_goal(Prepare);
     tokio::time::timeout(ms(1000), seen.changed()).await.unwrap().unwrap();
@@ -107,7 +107,7 @@ async fn a_failure_is_seen_and_mended() {
     let services = Services::supervise(vec![sleeper("sip")], scratch.0.join("run"));
     services.set_goal(Serve);
     report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
-    let pid = pid_of(&services, "sip").unwrap();
+    let pid = pid_of(&services, "sip").await;
     kill(pid, Signal::SIGKILL);
     report(&services, ms(1000), |seen| seen.critical == Grade::Failed).await;
     report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
@@ -129,7 +129,7 @@ async fn one_that_ignores_sigterm_is_killed_and_not_called_stopped_before() {
     let services = Services::supervise(vec![stubborn], scratch.0.join("run"));
     services.set_goal(Serve);
     until("ready", ms(2000), || scratch.0.join("ready").exists()).await;
-    let pid = pid_of(&services, "sip").unwrap();
+    let pid = pid_of(&services, "sip").await;
     let asked = std::time::Instant::now();
     services.set_goal(Standby);
     let first = report(&services, ms(100), |seen| seen.goal == Standby).await;
@@ -162,7 +162,7 @@ async fn no_grandchild_is_left_even_in_a_group_of_its_own() {
     assert!(first.iter().all(|&pid| alive(pid)));
 
     // The parent alone dies: its orphans go before it is started again.
-    kill(pid_of(&services, "sip").unwrap(), Signal::SIGKILL);
+    kill(pid_of(&services, "sip").await, Signal::SIGKILL);
     until("two more", ms(4000), || grandchildren().len() == 4).await;
     assert!(first.iter().all(|&pid| !alive(pid)));
 
@@ -175,12 +175,15 @@ async fn a_mute_service_fails_its_probe_and_a_frozen_one_can_be_stopped() {
     let scratch = Scratch::new("mute");
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut sip = myself("sip", "fake_sip_server", &[("DTS_PORT", port.to_string())]);
-    sip.probes = vec![probe(ProbeKind::SipUdp(([127, 0, 0, 1], port).into()))];
+    // The server needs 300 ms to come up; it is asked every 50 ms meanwhile, and three bad answers
+    // would be failure.
+    let options = probe(ProbeKind::SipUdp(([127, 0, 0, 1], port).into()));
+    sip.probes = vec![Probe { interval: ms(300), ..options }];
     let services = Services::supervise(vec![sip], scratch.0.join("run"));
     services.set_goal(Serve);
     let first = report(&services, ms(5000), |seen| seen.critical != Grade::Unknown).await;
     assert_eq!(first.critical, Grade::Good, "starting is not failing");
-    let pid = pid_of(&services, "sip").unwrap();
+    let pid = pid_of(&services, "sip").await;
 
     kill(pid, Signal::SIGSTOP);
     report(&services, ms(2000), |seen| seen.critical == Grade::Failed).await;
@@ -202,6 +205,7 @@ async fn a_mute_service_fails_its_probe_and_a_frozen_one_can_be_stopped() {
 #[ignore = "a server for another test"]
 fn fake_sip_server() {
     let Ok(port) = std::env::var("DTS_PORT") else { return };
+    std::thread::sleep(ms(300));
     let socket = UdpSocket::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
     let mut buffer = [0; 4096];
     loop {
@@ -241,7 +245,9 @@ async fn reload_touches_only_what_changed() {
     );
     services.set_goal(Serve);
     report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
-    let [same, other, gone] = ["same", "other", "gone"].map(|n| pid_of(&services, n).unwrap());
+    let same = pid_of(&services, "same").await;
+    let other = pid_of(&services, "other").await;
+    let gone = pid_of(&services, "gone").await;
 
     services.reload(vec![
         sleeper("new"),
@@ -255,7 +261,7 @@ async fn reload_touches_only_what_changed() {
     report(&services, ms(2000), |seen| seen.stopped && seen.critical == Grade::Good).await;
     let names: Vec<_> = services.status().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["new", "same", "other"]);
-    assert_eq!(pid_of(&services, "same"), Some(same));
+    assert_eq!(pid_of(&services, "same").await, same);
     assert!(alive(same));
     let other_now = status(&services, "other", ms(10), |_| true).await;
     assert_ne!(other_now.pid, Some(other));

@@ -144,8 +144,8 @@ async fn a_service_starts_clean() {
          cut -d' ' -f41 /proc/self/stat; cut -d' ' -f6 /proc/$$/stat; echo $$; }} > {facts}.new; \
          mv {facts}.new {facts}; exec sleep 1000"
     );
-    // A daemon that is real-time through and through, and ignores a signal.
-    let real_time = ["setpriv", "--pdeathsig", "clear", "chrt", "-f", "1", "nohup"];
+    // A daemon with groups, real-time through and through, that ignores a signal.
+    let real_time = ["setpriv", "--groups", "4,24", "chrt", "-f", "1", "nohup"];
     let daemon = Daemon::start(&real_time, &scratch, &script, "nobody");
     until("facts", ms(8000), || scratch.0.join("facts").exists()).await;
     let policy = Command::new("chrt").args(["-p", &daemon.0.id().to_string()]).output().unwrap();

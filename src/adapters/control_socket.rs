@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -164,9 +164,13 @@ fn lock(socket: &Path) -> Result<File, ListenError> {
     // Readable by nobody else: whoever can open it can lock it.
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&path).map_err(system)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    // Of the process (F_SETLK, fcntl_locking(2)), not of the open file: a child that was just
+    // forked must not hold it on.
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(ListenError::InUse(socket.to_owned())),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {
+            Err(ListenError::InUse(socket.to_owned()))
+        }
         Err(error) => Err(system(error.into())),
     }
 }

@@ -61,7 +61,8 @@ macro_rules! word_of_the_file {
         impl $kind {
             /// As the configuration file writes it.
             pub fn word(self) -> String {
-                self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+                let value = self.to_possible_value();
+                value.map_or_else(String::new, |value| value.get_name().to_owned())
             }
         }
     )*};

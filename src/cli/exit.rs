@@ -12,7 +12,7 @@ use crate::config::key::KeyError;
 pub enum Exit {
     /// Done; or, of a question: yes.
     Ok = 0,
-    /// Of a question (`is-active`): no.
+    /// Of a question (`is-active`, `demo`): no.
     No = 1,
     /// The command line is wrong (also clap's own status).
     Usage = 2,
@@ -32,7 +32,7 @@ impl Exit {
     /// Every status with its meaning, for the help text.
     pub const ALL: [(Exit, &'static str); 8] = [
         (Exit::Ok, "done; yes"),
-        (Exit::No, "no (is-active: this node is not active)"),
+        (Exit::No, "no (is-active: this node is not active; demo: a promise was broken)"),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),
         (Exit::NotRunning, "the daemon does not run or does not answer"),
@@ -62,8 +62,8 @@ pub enum Error {
     Host(usize),
     /// Nobody listens.
     #[error(
-        "the daemon is not running (nobody listens on {0}); start it with `systemctl start duotone`, \
-         or pass --socket PATH"
+        "the daemon is not running (nobody listens on {0}); start it with `systemctl start \
+         duotone`, or pass --socket PATH"
     )]
     NotRunning(String),
     /// It listens and does not answer.
@@ -78,6 +78,9 @@ pub enum Error {
     /// The daemon answered something that this version does not understand.
     #[error("the daemon's answer cannot be understood: {0}; do the versions match?")]
     Answer(String),
+    /// The command line names something that is not there.
+    #[error("{0}")]
+    Usage(String),
     /// This binary was built without it.
     #[error("`{0}` is not built in")]
     NotBuiltIn(&'static str),
@@ -102,6 +105,7 @@ impl Error {
             Error::Configuration(_) | Error::Key(_) | Error::Host(_) => Exit::Configuration,
             Error::NotRunning(_) | Error::Silent(..) => Exit::NotRunning,
             Error::Refused(_) => Exit::Refused,
+            Error::Usage(_) => Exit::Usage,
             Error::Answer(_) | Error::NotBuiltIn(_) | Error::Output(_) | Error::Other(_) => {
                 Exit::Internal
             }

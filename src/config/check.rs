@@ -17,8 +17,8 @@ pub enum Finding {
     NoInterface(String),
     /// In `address` mode the interface's own prefixes must contain the floating address.
     #[error(
-        "floating address {address} is outside every prefix of {interface} ({prefixes}); correct it, \
-         or give the interface an address of that network"
+        "floating address {address} is outside every prefix of {interface} ({prefixes}); correct \
+         it, or give the interface an address of that network"
     )]
     OutsidePrefixes {
         /// The floating address.

@@ -190,7 +190,8 @@ impl<'t> Section<'t> {
         Some(found)
     }
 
-    /// A table of texts, such as one address per node, in the order of the file; `None` when absent.
+    /// A table of texts, such as one address per node, in the order of the file; `None` when
+    /// absent.
     pub(super) fn pairs(&mut self, key: &'static str) -> Option<Vec<(At<&'t str>, At<&'t str>)>> {
         let (value, offset) = self.raw(key)?;
         let DeValue::Table(table) = value else {

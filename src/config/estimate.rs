@@ -51,7 +51,8 @@ impl Estimate {
         parts.push(Part { name: "address and announcement", typical: ms(1), worst: ms(5) });
         let unknown = match config.floating.mode {
             Mode::Interface { bare: false } => Some(
-                "the time the interface needs to come up (standby_link = \"down\"; 1 to 4 s on copper)",
+                "the time the interface needs to come up (standby_link = \"down\"; 1 to 4 s on \
+                 copper)",
             ),
             Mode::Interface { bare: true } | Mode::Address => None,
         };

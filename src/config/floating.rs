@@ -60,8 +60,8 @@ fn mode(section: &mut Section<'_>, report: &Report<'_>) -> Mode {
             if let Some(at) = at {
                 report.at(
                     at.offset,
-                    "standby_link: only an interface that moves has one; write mode = \"interface\", \
-                     or remove the line",
+                    "standby_link: only an interface that moves has one; write mode = \
+                     \"interface\", or remove the line",
                 );
             }
             Mode::Address
@@ -139,7 +139,10 @@ fn gateways(
         if found.iter().any(|other| other.value.is_ipv4() == value.is_ipv4()) {
             report.at(
                 offset,
-                format!("gateways: {value} is the second of its family; write one IPv4 and one IPv6 at most"),
+                format!(
+                    "gateways: {value} is the second of its family; write one IPv4 and one \
+                 IPv6 at most"
+                ),
             );
             continue;
         }
@@ -157,8 +160,8 @@ fn references(
     let Some(given) = section.texts("references") else {
         if gateways.is_empty() && !section.has("gateways") {
             section.wrong(
-                "nobody proves that a node is on the LAN; write gateways = [\"…\"], or references = \
-                 [\"…\"] with a host that always answers (the router, the switch)",
+                "nobody proves that a node is on the LAN; write gateways = [\"…\"], or \
+                 references = [\"…\"] with a host that always answers (the router, the switch)",
             );
         }
         return gateways.to_vec();
@@ -226,7 +229,8 @@ fn neighbour(
         report.at(
             offset,
             format!(
-                "{key}: {ip} is outside of {}; write a neighbour's address, or correct the prefix length",
+                "{key}: {ip} is outside of {}; write a neighbour's address, or correct the \
+                 prefix length",
                 networks.join(" and ")
             ),
         );

@@ -27,8 +27,8 @@ pub enum KeyError {
     NotAFile(String),
     /// Others could have read it, so it may be no secret any more.
     #[error(
-        "{path} can be used by others (mode {mode:04o}); run `chmod 600 {path}`, and make a new key \
-         if somebody may have read it"
+        "{path} can be used by others (mode {mode:04o}); run `chmod 600 {path}`, and make a new \
+         key if somebody may have read it"
     )]
     Open {
         /// The file.

@@ -110,15 +110,15 @@ pub(super) fn fit(paths: &mut Vec<Path>, floating: &Read, report: &Report<'_>) {
             (Mode::Interface { bare: false }, _) => report.at(
                 offset,
                 format!(
-                    "[[link]]: {interface} is down on the standby (standby_link = \"down\"); use another \
-                     interface, or standby_link = \"bare\" with kind = \"ethernet\""
+                    "[[link]]: {interface} is down on the standby (standby_link = \"down\"); use \
+                     another interface, or standby_link = \"bare\" with kind = \"ethernet\""
                 ),
             ),
             (Mode::Interface { bare: true }, Some(_)) => report.at(
                 offset,
                 format!(
-                    "[[link]]: {interface} has no address on the standby (mode = \"interface\"); write \
-                     kind = \"ethernet\""
+                    "[[link]]: {interface} has no address on the standby (mode = \"interface\"); \
+                     write kind = \"ethernet\""
                 ),
             ),
             (Mode::Interface { bare: true }, None) | (Mode::Address, _) => {}

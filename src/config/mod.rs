@@ -1,7 +1,8 @@
 //! The configuration: one file, the same on both hosts, read into one validated value.
 //!
 //! Everything below is resolved: defaults and presets are filled in, the node is picked, units are
-//! parsed. What can be wrong in the file is found here, all at once; nothing downstream checks again.
+//! parsed. What can be wrong in the file is found here, all at once; nothing downstream checks
+//! again.
 
 pub mod check;
 pub mod estimate;

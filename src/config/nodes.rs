@@ -23,7 +23,10 @@ impl<'t> Nodes<'t> {
         if count != 2 && (count != 0 || !document.has("node")) {
             report.at(
                 offset,
-                format!("a pair has exactly two nodes, not {count}; write [[node]] twice, each with a name"),
+                format!(
+                    "a pair has exactly two nodes, not {count}; write [[node]] twice, each \
+                 with a name"
+                ),
             );
         }
         let mut names: Vec<At<&'t str>> = Vec::new();
@@ -116,7 +119,8 @@ impl<'t> Nodes<'t> {
                 report.at(b.2, format!("{key}: both nodes have {}; each needs its own", b.1));
             } else if a.1.is_ipv4() != b.1.is_ipv4() {
                 let wrong = format!(
-                    "{key}: {} and {} are of different families; write two IPv4 or two IPv6 addresses",
+                    "{key}: {} and {} are of different families; write two IPv4 or two IPv6 \
+                     addresses",
                     a.1, b.1
                 );
                 report.at(b.2, wrong);

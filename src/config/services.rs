@@ -65,8 +65,8 @@ fn service(
     let critical = section.flag("critical", run_on != RunOn::Standby);
     if critical && run_on == RunOn::Standby {
         section.wrong(
-            "a service of the standby alone cannot be critical; write critical = false, or run_on = \
-             \"both\"",
+            "a service of the standby alone cannot be critical; write critical = false, or \
+             run_on = \"both\"",
         );
     }
     let restart_delay = section.time_or("restart_delay", Duration::from_millis(200));
@@ -112,8 +112,8 @@ fn command(section: &mut Section<'_>, report: &Report<'_>) -> Option<Vec<String>
     };
     if !program.value.starts_with('/') {
         let wrong = format!(
-            "command: \"{}\" is not a whole path; write the program from the root, each argument by \
-             itself",
+            "command: \"{}\" is not a whole path; write the program from the root, each argument \
+             by itself",
             program.value
         );
         report.at(program.offset, wrong);

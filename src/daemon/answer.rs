@@ -81,7 +81,10 @@ async fn failover(shared: &Arc<Shared>, request: &Request) -> Reply {
 fn refusal(status: &Status, force: bool) -> Option<String> {
     match status.authority {
         Authority::Active => {
-            return Some("this node is active; moving the role to a living peer is not in this version".into());
+            return Some(
+                "this node is active; moving the role to a living peer is not in this version"
+                    .into(),
+            );
         }
         Authority::Taking => return Some("this node is already taking the role".into()),
         Authority::Held | Authority::Joining | Authority::Standby | Authority::Asking => {}
@@ -109,8 +112,4 @@ fn refusal(status: &Status, force: bool) -> Option<String> {
 fn node(shared: &Shared) -> Option<Status> {
     let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
     journal.latest.as_ref().map(|snapshot| snapshot.status.clone())
-}
-
-fn asked(shared: &Shared, data: impl FnOnce(&Shared) -> Value) -> Value {
-    data(shared)
 }

@@ -121,7 +121,9 @@ fn blocking(config: &Config, status: &Status) -> Vec<String> {
         Authority::Standby | Authority::Asking | Authority::Taking => {}
     }
     if !status.may_take {
-        lines.push("it may lack acknowledged rows (no certificate), and durability is strict".into());
+        lines.push(
+            "it may lack acknowledged rows (no certificate), and durability is strict".into(),
+        );
     }
     if config.postgres.is_some() && status.database.state != DatabaseState::Standby {
         lines.push("its database is not in recovery".into());
@@ -169,7 +171,8 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
         match config.durability {
             Durability::Async => "rows that were not replicated would be lost".into(),
             Durability::Strict | Durability::Available => {
-                "rows acknowledged without this node may be lost: it holds no certificate".to_owned()
+                "rows acknowledged without this node may be lost: it holds no certificate"
+                    .to_owned()
             }
         }
     });

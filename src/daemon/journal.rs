@@ -7,6 +7,7 @@ use crate::protocol::event::{Event, LanSeen};
 use crate::protocol::identity::NodeId;
 use crate::protocol::lead::{Authority, Why};
 use crate::protocol::peer::Liveness;
+use crate::protocol::time::{Duration, Instant};
 use crate::pulse::report::{Record, Recorded, Snapshot};
 
 /// The daemon's memory for people.
@@ -18,6 +19,7 @@ pub struct Journal {
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
     reported_lost_records: u64,
+    trouble: Option<(Instant, String)>,
 }
 
 impl Journal {
@@ -31,6 +33,7 @@ impl Journal {
             said: None,
             liveness: None,
             reported_lost_records: 0,
+            trouble: None,
         }
     }
 
@@ -43,7 +46,7 @@ impl Journal {
             Recorded::NotTaken(action) => {
                 tracing::error!("the slow world had no room for {action:?}");
             }
-            Recorded::LanTrouble(trouble) => tracing::warn!("LAN: {trouble}"),
+            Recorded::LanTrouble(trouble) => self.lan_trouble(record.at, trouble),
         }
         let added = self.timeline.note(record).to_vec();
         for mark in added {
@@ -74,6 +77,17 @@ impl Journal {
             self.reported_lost_records = snapshot.lost.records;
         }
         self.latest = Some(snapshot.clone());
+    }
+
+    /// A lasting trouble comes with every probe: one line a minute says it.
+    fn lan_trouble(&mut self, at: Instant, trouble: &str) {
+        let repeated = self.trouble.as_ref().is_some_and(|(last, text)| {
+            text == trouble && at.since(*last) < Duration::from_secs(60)
+        });
+        if !repeated {
+            tracing::warn!("LAN: {trouble}");
+            self.trouble = Some((at, trouble.to_owned()));
+        }
     }
 
     fn authority(&mut self, authority: Authority, why: Why) {

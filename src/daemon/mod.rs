@@ -207,8 +207,7 @@ fn exchange(config: &Config, session: Session) -> Result<Exchange, Error> {
         current: key(&config.key_file)?,
         old: config.old_key_file.as_ref().map(key).transpose()?,
     };
-    let identity =
-        Identity { node: config.me, session, pair: PairTag::of(&config.pair), keys };
+    let identity = Identity { node: config.me, session, pair: PairTag::of(&config.pair), keys };
     Ok(Exchange::new(Links::open(&config.links), identity, config.timing.late_after))
 }
 

@@ -94,9 +94,9 @@ fn advice(status: &Status) -> Option<&'static str> {
             "if the peer has all data, stop this daemon, move its state file away and start it \
              again",
         ),
-        (Authority::Held, Why::HasLeft) => {
-            Some("start the peer; or, if it is off for good: duotone failover --force --reason TEXT")
-        }
+        (Authority::Held, Why::HasLeft) => Some(
+            "start the peer; or, if it is off for good: duotone failover --force --reason TEXT",
+        ),
         (Authority::Asking, Why::AwaitingConsent) if status.deaf => {
             Some("look at the LAN cable of this host: probes cannot leave")
         }

@@ -99,7 +99,7 @@ fn disk(state: StateFile, post: Post) -> std::sync::mpsc::Sender<(Ticket, Durabl
             };
             let mut letter = Letter::Event(Event::StateSaved { ticket, saved });
             while let Err(PostError::Full(back)) = post.send(letter) {
-                letter = back;
+                letter = *back;
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -189,7 +189,7 @@ async fn services(shared: Arc<Shared>) {
 pub(super) async fn tell(post: &Post, event: Event) {
     let mut letter = Letter::Event(event);
     while let Err(PostError::Full(back)) = post.send(letter) {
-        letter = back;
+        letter = *back;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -474,12 +474,22 @@ impl Node {
                 period: brisk,
             }),
             Authority::Active => {
-                let alone = !self.lease.unlimited() && (quiet || !self.lease.holds(now));
+                let alone = !self.lease.unlimited()
+                    && (quiet || self.lease_is_late().is_none_or(|late| now >= late));
                 let short = self.validity(now) == timing.short_validity;
                 let period = if short || !held { brisk } else { timing.reference_period() };
                 (alone || !held).then_some(Question { floating: !held, references: alone, period })
             }
         }
+    }
+
+    /// When an active node begins to ask: `late_after` after the heartbeat left on which its lease
+    /// rests, so that one round trip to the arbiter fits before the lease ends (inequality 3).
+    /// Later than that, "late" by the last heartbeat heard may come after the lease.
+    fn lease_is_late(&self) -> Option<Instant> {
+        let timing = &self.setup.timing;
+        let whole = timing.lease(timing.lost_after);
+        self.lease.ends().map(|ends| ends.before(whole.saturating_sub(timing.late_after)))
     }
 
     fn speak(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -568,6 +578,7 @@ impl Node {
                 at(Some(self.since + timing.step_deadline));
             }
             Authority::Active => {
+                at(self.lease_is_late());
                 at(Some(self.issuer.outstanding_until()));
                 for group in &self.groups {
                     at(group.lan.reference_ends(self.validity(now)));

@@ -227,6 +227,11 @@ mod tests {
             ..ndp::Message::announcement(OTHER, "2001:db8::1".parse().unwrap())
         };
         assert_eq!(said(&all.multicast(OTHER)), None);
+        let solicited = ndp::Message { kind: ndp::Kind::Advertisement { solicited: true }, ..all };
+        let mut bytes = solicited.multicast(OTHER);
+        assert_eq!(said(&bytes), None);
+        bytes[..6].copy_from_slice(&OWN);
+        assert_eq!(said(&bytes), Some(Said::Answers("2001:db8::1".parse().unwrap())));
     }
 
     #[test]

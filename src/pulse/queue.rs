@@ -43,10 +43,10 @@ pub struct Post {
 pub enum PostError {
     /// The pulse has not read the last ones; the letter may be sent again.
     #[error("the pulse's queue is full")]
-    Full(Letter),
+    Full(Box<Letter>),
     /// The pulse has ended.
     #[error("the pulse has ended")]
-    Ended(Letter),
+    Ended(Box<Letter>),
 }
 
 impl Post {
@@ -56,8 +56,8 @@ impl Post {
     /// The queue is full, or nobody reads it any more.
     pub fn send(&self, letter: Letter) -> Result<(), PostError> {
         self.sender.try_send(letter).map_err(|error| match error {
-            TrySendError::Full(letter) => PostError::Full(letter),
-            TrySendError::Disconnected(letter) => PostError::Ended(letter),
+            TrySendError::Full(letter) => PostError::Full(Box::new(letter)),
+            TrySendError::Disconnected(letter) => PostError::Ended(Box::new(letter)),
         })?;
         // The only failure is EAGAIN of a counter at its top: the bell rings already.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
@@ -131,7 +131,7 @@ mod tests {
         post.send(Letter::Stop).unwrap();
         post.send(Letter::Stop).unwrap();
         let refused = post.send(Letter::Event(Event::Tick));
-        assert_eq!(refused, Err(PostError::Full(Letter::Event(Event::Tick))));
+        assert_eq!(refused, Err(PostError::Full(Box::new(Letter::Event(Event::Tick)))));
         assert_eq!(drained(&mut inbox), 2);
         assert!(rings(&inbox), "a queue that was full is looked at again");
         assert_eq!(drained(&mut inbox), 0);
@@ -166,6 +166,6 @@ mod tests {
     fn the_writer_learns_that_the_pulse_has_ended() {
         let (post, inbox) = post_box(1).unwrap();
         drop(inbox);
-        assert_eq!(post.send(Letter::Stop), Err(PostError::Ended(Letter::Stop)));
+        assert_eq!(post.send(Letter::Stop), Err(PostError::Ended(Box::new(Letter::Stop))));
     }
 }

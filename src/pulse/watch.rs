@@ -132,3 +132,40 @@ fn interface_name(link: &LinkMessage) -> Option<&str> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noticed(message: RouteNetlinkMessage) -> Noticed {
+        let mut noticed = Noticed::default();
+        notice(&message, "eth0", &mut Some(7), &mut noticed);
+        noticed
+    }
+
+    fn link(index: u32, name: &str, family: AddressFamily) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.interface_family = family;
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        link
+    }
+
+    #[test]
+    fn the_end_of_the_interface_is_told_from_the_end_of_its_bridge() {
+        let (whole, bridge) = (AddressFamily::Unspec, AddressFamily::Bridge);
+        let gone = Noticed { interface: true, link: Some(None) };
+        assert_eq!(noticed(RouteNetlinkMessage::DelLink(link(7, "eth0", whole))), gone);
+        assert_eq!(noticed(RouteNetlinkMessage::NewLink(link(7, "lan0", whole))), gone);
+        let other = Noticed::default();
+        assert_eq!(noticed(RouteNetlinkMessage::DelLink(link(7, "eth0", bridge))), other);
+        assert_eq!(noticed(RouteNetlinkMessage::DelLink(link(8, "eth1", whole))), other);
+    }
+
+    #[test]
+    fn a_new_interface_of_the_name_is_the_one_from_then_on() {
+        let link = link(9, "eth0", AddressFamily::Unspec);
+        let found = noticed(RouteNetlinkMessage::NewLink(link)).link.flatten();
+        assert_eq!(found.map(|link| link.index), Some(9));
+    }
+}

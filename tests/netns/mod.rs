@@ -143,7 +143,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("not within 2 s: {what}");
 }
 
-/// Times of a pair of the `voice` kind.
+/// Times of a pair, with an arbiter that is slow enough for a busy machine.
 pub fn timing() -> Timing {
     let ms = Duration::from_millis;
     Timing {
@@ -154,7 +154,7 @@ pub fn timing() -> Timing {
         start_grace: ms(500),
         drift_ppm: 200,
         release: ms(20),
-        arbiter: ms(40),
+        arbiter: ms(500),
         probe_interval: ms(10),
         probes: 3,
         short_window: ms(100),

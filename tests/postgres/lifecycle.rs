@@ -14,6 +14,9 @@ fn stopping_at_once_leaves_nothing() {
     let Some(lab) = Lab::new("stop") else { return };
     let a = lab.primary();
     let mut client = a.sql_in_background("SELECT pg_sleep(600)");
+    until("the client is served", || {
+        a.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    });
     runtime().block_on(async {
         let mut database = a.database();
         assert_eq!(database.look().await.state, DatabaseState::Writable);

@@ -6,3 +6,13 @@ mod cluster;
 mod lifecycle;
 mod looks;
 mod replication;
+
+/// A task of the slow world may own it.
+#[test]
+fn its_futures_can_be_spawned() {
+    fn can_be_spawned<T: Send>(_: &T) {}
+    let Some(lab) = cluster::Lab::new("send") else { return };
+    let mut database = lab.server(duotone::protocol::identity::NodeId::A).database();
+    can_be_spawned(&database.look());
+    can_be_spawned(&database.perform(duotone::protocol::action::DatabaseDeed::Follow));
+}

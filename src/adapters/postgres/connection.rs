@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -164,20 +164,12 @@ impl Warm {
         let answer = only_row(answer)?;
         session.backend = field(&answer, "backend")?.parse().ok().and_then(process::read);
         let found = field(&answer, "data_directory")?;
-        if !self.is_data_dir(found) {
+        if !process::is_same(Path::new(found), &self.data_dir) {
             let expected = self.data_dir.clone();
             return Err(Trouble::OtherServer { found: found.to_owned(), expected });
         }
         session.client.batch_execute(&self.prepare_look).await.map_err(server)?;
         Ok(session)
-    }
-
-    fn is_data_dir(&self, found: &str) -> bool {
-        self.data_dir == PathBuf::from(found)
-            || matches!(
-                (self.data_dir.canonicalize(), PathBuf::from(found).canonicalize()),
-                (Ok(expected), Ok(found)) if expected == found
-            )
     }
 
     async fn run<T>(
@@ -221,7 +213,7 @@ impl Warm {
 }
 
 impl Session {
-    async fn cancel(&self, socket: &PathBuf) -> io::Result<()> {
+    async fn cancel(&self, socket: &Path) -> io::Result<()> {
         let mut stream = UnixStream::connect(socket).await?;
         self.cancel.cancel_query_raw(&mut stream, NoTls).await.map_err(io::Error::other)?;
         // The server closes this connection after it has sent the signal.

@@ -20,7 +20,9 @@ const SET_PRIMARY_CONNINFO: &str = include_str!("../../../sql/set_primary_connin
 
 /// `pg_promote` itself would look every 100 ms.
 const PROMOTION_POLL: Duration = Duration::from_millis(1);
+/// At first; each attempt costs the server a process, so a long recovery is asked less often.
 const START_POLL: Duration = Duration::from_millis(5);
+const START_POLL_MAX: Duration = Duration::from_millis(100);
 const STREAM_POLL: Duration = Duration::from_millis(20);
 const END_POLL: Duration = Duration::from_millis(1);
 /// A standby that does not stream by then is left to try on; looks will see it.
@@ -70,6 +72,7 @@ impl Database {
     async fn start_stopped_as_standby(&mut self, by: Deadline) -> Result<(), Trouble> {
         let owner = Owner::of(&self.postgres)?;
         let conninfo = primary_conninfo(&self.postgres, &self.own_name);
+        self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
         let for_files = owner.clone();
         self.change_files(by, move |data_dir| {
@@ -147,6 +150,8 @@ impl Database {
 
     async fn start(&mut self, owner: &Owner, by: Deadline) -> Result<(), Trouble> {
         self.warm.discard();
+        let postgres = self.postgres.clone();
+        self.change_files(by, move |_| Ok(process::remove_stale_locks(&postgres)?)).await?;
         self.started = Some(process::start(&self.postgres, owner)?);
         self.until_it_answers(by).await
     }
@@ -154,6 +159,7 @@ impl Database {
     /// Waits for the server's first answer; a server that ends instead is reported at once. At the
     /// deadline nothing has failed: the look that follows sees it starting.
     async fn until_it_answers(&mut self, by: Deadline) -> Result<(), Trouble> {
+        let mut pause = START_POLL;
         loop {
             match self.warm.connect(by.min(Deadline::now() + self.look_within)).await {
                 Ok(()) => return Ok(()),
@@ -170,7 +176,8 @@ impl Database {
             if Deadline::now() >= by {
                 return Ok(());
             }
-            sleep(START_POLL).await;
+            sleep(pause).await;
+            pause = (pause * 5 / 4).min(START_POLL_MAX);
         }
     }
 

@@ -48,7 +48,9 @@ use crate::protocol::timing::Timing;
 pub struct Database {
     postgres: Postgres,
     own_name: String,
-    /// The peer's application name: its node name, or the one under which it was seen.
+    /// The application name that duotone gives the peer's server.
+    peer_node: String,
+    /// The one under which it follows this server: seen, or else the same.
     peer_name: String,
     look_within: Duration,
     deed_within: Duration,
@@ -72,6 +74,7 @@ impl Database {
         Database {
             own_name: application_name(&names[me.index()]),
             warm: Warm::new(postgres, &peer_name),
+            peer_node: peer_name.clone(),
             peer_name,
             look_within: timing
                 .lost_after
@@ -107,6 +110,9 @@ impl Database {
         let by = Deadline::now() + self.deed_within;
         let done = match deed {
             DatabaseDeed::StartAsStandby => self.start_as_standby(by).await,
+            // The node orders it only of an adapter that was set up for it (`Setup::rejoin`); this
+            // one leaves a log that has left the peer's untouched.
+            DatabaseDeed::Rejoin => Err(Trouble::CannotRejoin),
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
@@ -134,7 +140,12 @@ impl Database {
             Ok(seen) => seen,
             Err(trouble) => {
                 let seen = self.unanswered(at, &trouble).await;
-                self.trouble.get_or_insert(trouble);
+                // That a stopped server does not accept needs no reason.
+                if seen.state != DatabaseState::Stopped
+                    || !matches!(trouble, Trouble::Connect { .. })
+                {
+                    self.trouble.get_or_insert(trouble);
+                }
                 seen
             }
         }
@@ -154,7 +165,11 @@ impl Database {
         };
         let replica = match state {
             DatabaseState::Writable => self.replica(look),
-            _ => None,
+            _ => {
+                // Whoever follows this server later will have been started by duotone.
+                self.peer_name.clone_from(&self.peer_node);
+                None
+            }
         };
         let waits = Waits::parse(field(look, "standby_names")?, field(look, "synchronous_commit")?);
         let synchronous = match waits {

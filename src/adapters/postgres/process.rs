@@ -99,10 +99,7 @@ pub(super) fn is_pid_alive(pid: u32) -> bool {
 
 /// This process works in the data directory.
 pub(super) fn is_in(pid: u32, data_dir: &Path) -> bool {
-    match (fs::metadata(format!("/proc/{pid}/cwd")), fs::metadata(data_dir)) {
-        (Ok(cwd), Ok(home)) => (cwd.dev(), cwd.ino()) == (home.dev(), home.ino()),
-        (Err(_), _) | (_, Err(_)) => false,
-    }
+    is_same(Path::new(&format!("/proc/{pid}/cwd")), data_dir)
 }
 
 /// Sends a signal to exactly this process; `Ok` also when it has ended.
@@ -138,6 +135,37 @@ pub(super) fn pid_file(data_dir: &Path) -> Option<PidFile> {
     let pid = lines.next()?.trim().parse().ok()?;
     let state = lines.nth(6).unwrap_or_default().trim().to_owned();
     Some(PidFile { pid, state })
+}
+
+/// Removes lock files that would keep the server from starting although nobody works in the data
+/// directory: their pid belongs to a zombie, or since a reboot to another server.
+///
+/// The server itself must refuse there, as it cannot look into other processes; this can.
+pub(super) fn remove_stale_locks(postgres: &Postgres) -> io::Result<()> {
+    let home = postgres.data_dir.as_path();
+    let socket_lock = postgres.socket_dir.join(format!(".s.PGSQL.{}.lock", postgres.port));
+    for path in [home.join("postmaster.pid"), socket_lock] {
+        let content = match fs::read_to_string(&path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        // Another cluster's socket is not ours to clear away.
+        let is_ours = content.lines().nth(1).is_some_and(|dir| is_same(Path::new(dir), home));
+        // Read again, so that the file of a server that started meanwhile stays.
+        if is_ours && scan(home)?.is_empty() && fs::read_to_string(&path)? == content {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Both paths lead to one directory.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
 }
 
 /// How a process sleeps: equal values before and after something mean one unbroken sleep between.

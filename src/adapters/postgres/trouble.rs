@@ -11,6 +11,9 @@ use tokio_postgres::error::SqlState;
 /// what was seen).
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    /// The log has left the peer's, and bringing it back is not in this version.
+    #[error("the log has left the peer's; rebuild this standby from the peer")]
+    CannotRejoin,
     /// The server's socket does not accept.
     #[error("cannot connect to {socket}: {error}")]
     Connect {

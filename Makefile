@@ -1,0 +1,24 @@
+# make demo   the pair loses its active host while calls flow, on this machine alone
+# make test   everything that is checked
+# make setup  installs what both need from the distribution; nothing of it is started
+
+SHELL := /bin/bash
+CARGO ?= cargo
+DEMO ?=
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: demo test setup
+
+demo: setup
+	$(CARGO) build --release --locked
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make demo: network namespaces need root, and there is no sudo: run it as root" >&2; exit 5; fi
+	$(SUDO) ./target/release/duotone demo $(DEMO)
+
+test: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --no-fail-fast -- --show-output
+
+setup:
+	@./.ci/setup

@@ -1,0 +1,169 @@
+//! The phone: registers, takes calls, and places a steady stream of them through the floating
+//! address, all with sipp and without retransmission, so that every lost message shows.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::clock;
+use super::run_directory::record_process;
+use super::watch::CALLER_PORT;
+use super::world::{FLOATING, PHONE, PHONE_ADDRESS};
+
+/// New calls per second.
+pub const RATE: u32 = 50;
+
+const REGISTER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
+<scenario name="register">
+<send><![CDATA[
+REGISTER sip:[remote_ip] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:phone@[remote_ip]>;tag=[call_number]
+To: <sip:phone@[remote_ip]>
+Call-ID: [call_id]
+CSeq: 1 REGISTER
+Contact: <sip:phone@[local_ip]:5070>
+Max-Forwards: 70
+Expires: 3600
+Content-Length: 0
+
+]]></send>
+<recv response="100" optional="true"></recv>
+<recv response="200" timeout="1000"></recv>
+</scenario>
+"#;
+
+const CALL: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
+<scenario name="call">
+<send><![CDATA[
+INVITE sip:phone@[remote_ip] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[remote_ip]>;tag=[pid]c[call_number]
+To: <sip:phone@[remote_ip]>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:caller@[local_ip]:[local_port]>
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+<recv response="100" optional="true"></recv>
+<recv response="180" optional="true"></recv>
+<recv response="200" rrs="true" timeout="2000"></recv>
+<send><![CDATA[
+ACK [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+[routes]
+From: <sip:caller@[remote_ip]>;tag=[pid]c[call_number]
+To: <sip:phone@[remote_ip]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+<pause milliseconds="100"/>
+<send><![CDATA[
+BYE [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+[routes]
+From: <sip:caller@[remote_ip]>;tag=[pid]c[call_number]
+To: <sip:phone@[remote_ip]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 2 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+<recv response="200" timeout="2000"></recv>
+</scenario>
+"#;
+
+/// The phone's running programs.
+pub struct Phone {
+    files: PathBuf,
+    programs: Vec<Child>,
+}
+
+impl Phone {
+    /// Writes its scenarios and takes calls from now on.
+    pub fn start(files: &Path) -> anyhow::Result<Self> {
+        let files = files.join("phone");
+        fs::create_dir_all(&files)?;
+        fs::write(files.join("register.xml"), REGISTER)?;
+        fs::write(files.join("call.xml"), CALL)?;
+        let mut phone = Phone { files, programs: Vec::new() };
+        phone.launch("callee", &["-sn", "uas", "-p", "5070"])?;
+        Ok(phone)
+    }
+
+    /// Registers through the floating address, asking again until `patience` ends.
+    ///
+    /// # Errors
+    /// Nobody took the registration.
+    pub fn register(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let file = self.files.join("register.xml");
+        let registered = clock::wait_until(patience, Duration::from_millis(200), || {
+            let mut command = self.sipp("register");
+            command.arg("-sf").arg(&file).args(["-p", "5064", "-m", "1"]);
+            command.arg(FLOATING.to_string()).status().is_ok_and(|status| status.success())
+        })?;
+        anyhow::ensure!(registered, "the registration through {FLOATING} was not answered");
+        Ok(())
+    }
+
+    /// Places calls, [`RATE`] a second, until hung up.
+    pub fn call(&mut self) -> anyhow::Result<()> {
+        let file = self.files.join("call.xml").to_string_lossy().into_owned();
+        let (port, rate) = (CALLER_PORT.to_string(), RATE.to_string());
+        let floating = FLOATING.to_string();
+        let steady = ["-sf", &file, "-p", &port, "-r", &rate, "-l", "5000", "-m", "1000000"];
+        // A call whose answer never comes is simply over: no CANCEL, no BYE of sipp's own.
+        self.launch("caller", &[&steady[..], &["-default_behaviors", "none", &floating]].concat())
+    }
+
+    /// No more calls.
+    pub fn hang_up(&mut self) {
+        for mut program in self.programs.drain(..).rev() {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+
+    fn launch(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let child = self.sipp(name).args(arguments).spawn().context("start sipp")?;
+        record_process(child.id())?;
+        self.programs.push(child);
+        Ok(())
+    }
+
+    /// sipp in the phone's namespace, without retransmission and without a terminal.
+    fn sipp(&self, name: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{PHONE}"))
+            .args(["sipp", "-nr", "-nostdin", "-i", &PHONE_ADDRESS.to_string(), "-trace_err"])
+            .arg("-error_file")
+            .arg(self.files.join(format!("{name}.err")))
+            .current_dir(&self.files)
+            .env("TERM", "dumb")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .process_group(0);
+        match File::create(self.files.join(format!("{name}.log"))) {
+            Ok(log) => command.stderr(log),
+            Err(_) => command.stderr(Stdio::null()),
+        };
+        command
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}

@@ -1,0 +1,178 @@
+//! The pair's databases, as an administrator leaves them: one cluster made once, its cold copy on
+//! both hosts, each listening on the dedicated link for the other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::unistd::{User, chown};
+
+use super::clock;
+use super::host::{Host, INSIDE, postgres_user};
+use super::namespaces::run_with_input;
+use super::world::{NODES, World, link_address};
+
+/// Where Debian keeps the tested version's programs.
+pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+const CONF: &str = "\
+unix_socket_directories = '/run/postgresql'
+wal_level = replica
+wal_log_hints = on
+hot_standby = on
+max_wal_senders = 10
+max_replication_slots = 10
+max_slot_wal_keep_size = '256MB'
+wal_keep_size = '64MB'
+wal_retrieve_retry_interval = '500ms'
+shared_buffers = '32MB'
+max_wal_size = '256MB'
+timezone = 'UTC'
+";
+
+const HBA: &str = "\
+local all all trust
+local replication all trust
+host replication replicator 10.9.0.0/24 trust
+host all all 10.9.0.0/24 trust
+";
+
+/// How a host's server is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// It starts as a standby (`standby.signal`), whoever starts it.
+    Standby,
+    /// It starts as a primary: for the bare floor alone.
+    Primary,
+}
+
+/// Makes the cluster that both hosts are copies of; 1 MB log segments promote fastest.
+pub fn make_template(files: &Path) -> anyhow::Result<PathBuf> {
+    let template = files.join("template");
+    fs::create_dir_all(&template)?;
+    let user = postgres_user()?;
+    chown(&template, Some(user.uid), Some(user.gid))?;
+    let path = template.to_string_lossy().into_owned();
+    let initdb = ["-D", &path, "-U", "postgres", "--wal-segsize=1", "--no-sync", "-A", "trust"];
+    run_with_input(
+        as_user(&user, &format!("{BIN}/initdb")).args(initdb).args(["-E", "UTF8", "--locale=C"]),
+        "",
+    )?;
+    let conf = template.join("postgresql.conf");
+    fs::write(&conf, fs::read_to_string(&conf)? + CONF)?;
+    fs::write(template.join("pg_hba.conf"), HBA)?;
+    run_with_input(
+        as_user(&user, &format!("{BIN}/postgres")).args(["--single", "-D", &path, "postgres"]),
+        &schema()?,
+    )?;
+    Ok(template)
+}
+
+/// A host's copy of the cluster, with its listening address and its way to the peer.
+pub fn install(template: &Path, host: &Host, node: usize, signal: Signal) -> anyhow::Result<()> {
+    let data = host.files.join("pgdata");
+    let (from, to) = (template.to_string_lossy(), data.to_string_lossy());
+    run_with_input(Command::new("cp").args(["-a", &from, &to]), "")?;
+    let user = postgres_user()?;
+    chown(&host.files.join("socket"), Some(user.uid), Some(user.gid))?;
+    let own = link_address(node);
+    let peer = link_address(1 - node);
+    let conf = data.join("postgresql.conf");
+    let text = fs::read_to_string(&conf)?
+        + &format!(
+            "listen_addresses = '{own}'\nprimary_conninfo = 'host={peer} port=5432 \
+             user=replicator application_name={}'\n",
+            NODES[node]
+        );
+    fs::write(&conf, text)?;
+    if signal == Signal::Standby {
+        let file = data.join("standby.signal");
+        fs::write(&file, "")?;
+        chown(&file, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// Starts a host's server, for a pair that has no daemon to do it.
+pub fn start(host: &mut Host) -> anyhow::Result<()> {
+    let mut command = host.command_as_postgres(&format!("{BIN}/postgres"))?;
+    command.args(["-D", &format!("{INSIDE}/pgdata")]);
+    host.start(command, "postgres.log")
+}
+
+/// Waits until the primary sends its log to the standby.
+pub fn wait_streaming(world: &mut World, primary: usize) -> anyhow::Result<()> {
+    let socket = world.host(primary)?.files.join("socket");
+    let streaming = clock::wait_until(Duration::from_secs(20), Duration::from_millis(100), || {
+        query(&socket, "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
+            .is_ok_and(|rows| !rows.is_empty())
+    })?;
+    anyhow::ensure!(streaming, "the replica does not stream; see {}", socket.display());
+    Ok(())
+}
+
+/// The numbers of the records that a server has.
+pub fn records_present(socket: &Path) -> anyhow::Result<BTreeSet<u64>> {
+    query(socket, "SELECT id::text FROM cdr")?
+        .into_iter()
+        .map(|id| id.parse().context("a record's number"))
+        .collect()
+}
+
+/// The first column of a statement's rows, as text.
+fn query(socket: &Path, sql: &str) -> anyhow::Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(socket).user("postgres").dbname("postgres");
+        config.connect_timeout(Duration::from_secs(2));
+        let ask = async {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+            let rows = async {
+                let messages = client.simple_query(sql).await;
+                drop(client);
+                messages
+            };
+            let (messages, _) = tokio::join!(rows, connection);
+            anyhow::Ok(messages?)
+        };
+        let messages = tokio::time::timeout(Duration::from_secs(10), ask).await??;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+            .collect())
+    })
+}
+
+/// The registrar's tables as its package ships them, the call records, and the roles; one
+/// statement per line, as the single-user server reads them.
+fn schema() -> anyhow::Result<String> {
+    let mut text = String::new();
+    for name in ["standard", "usrloc"] {
+        let path = format!("/usr/share/kamailio/postgres/{name}-create.sql");
+        let shipped = fs::read_to_string(&path)
+            .with_context(|| format!("read {path} (package kamailio-postgres-modules)"))?;
+        for statement in shipped.split(';') {
+            let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+            if !line.is_empty() {
+                text += &format!("{line};\n");
+            }
+        }
+    }
+    text += "CREATE TABLE cdr (id bigint PRIMARY KEY, stored timestamptz DEFAULT now());\n";
+    text += "CREATE ROLE replicator REPLICATION LOGIN;\n";
+    Ok(text)
+}
+
+fn as_user(user: &User, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).current_dir("/");
+    command
+}

@@ -1,0 +1,7 @@
+//! Heartbeat links and the pulse over a real kernel: two network namespaces joined by two cables,
+//! `eth1` with addresses and `eth0` without. Needs root; skips with a message otherwise.
+
+mod exchange;
+mod hostile;
+mod net;
+mod pulse;
