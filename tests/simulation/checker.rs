@@ -161,7 +161,12 @@ impl World {
         }
         match self.checker.newest {
             Some((newest, by)) if newest > branch && by != host => {
-                if !self.excused() {
+                // After a split or an unseen freeze the other has given its branch up.
+                let doubtful = self.checker.split_seen || self.checker.hidden_seen;
+                let given_up = self.hosts[by.index()].database.state != DatabaseState::Writable;
+                if doubtful && given_up {
+                    self.checker.newest = Some((branch, host));
+                } else if !self.excused() {
                     self.break_rule(format!(
                         "P1: {host} acknowledges after {by} acknowledged under a later promotion"
                     ));

@@ -291,14 +291,21 @@ impl World {
         self.hosts[host.index()].database.deeds += 1;
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Rejoin, Phase::Copy) => {
+            (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Rejoin, Phase::Salvage) => {}
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
-            _ => {}
+            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin, _)
+            | (DatabaseDeed::StartInPlace, _) => {
+                let database = &mut self.hosts[host.index()].database;
+                if matches!(database.state, DatabaseState::Starting | DatabaseState::Unknown) {
+                    database.goes(DatabaseState::Stopped);
+                }
+            }
+            (DatabaseDeed::Promote | DatabaseDeed::StopNow, _)
+            | (DatabaseDeed::SetSynchronous(_), _) => {}
         }
         self.look_now(host, Some(ticket));
     }

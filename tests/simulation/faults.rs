@@ -110,6 +110,7 @@ impl World {
         daemon.wake = None;
         daemon.wakes += 1;
         daemon.life += 1;
+        self.hosts[host.index()].services.goal = None;
     }
 
     /// A clean death runs the unit's `ExecStopPost`; a hard one leaves all to the kernel.
@@ -154,6 +155,11 @@ impl World {
             let number = it.daemon.wakes;
             it.daemon.wake = Some(it.clock.read(self.now));
             self.inside(host, MICRO, Inside::Wake { number });
+            // The services adapter starts again what stopped meanwhile.
+            let services = &self.hosts[host.index()].services;
+            if let (None, Some(goal)) = (services.reached, services.goal) {
+                self.order_services(host, goal);
+            }
         }
     }
 

@@ -259,6 +259,7 @@ impl World {
         let last = schedule.last().map_or(0, |(at, _)| *at);
         let rest = self.dice.span(500 * MILLI, 7 * SECOND);
         self.run_until(start + last + rest);
+        self.faults_over = true;
         self.apply(&Command::Heal);
         let within = self.healed_within();
         if !self.run_until_seen(self.now + within, World::settled) {

@@ -98,8 +98,13 @@ fn play(text: &str) -> Played {
             continue;
         }
         expectations += usize::from(line.starts_with("expect "));
+        let untold = world.now == 0 && line == "settle";
         if let Err(what) = obey(world, line) {
             played.wrong.push(format!("at {}: `{line}`: {what}", crate::trace::seconds(world.now)));
+        }
+        if untold {
+            // How a new pair settles is a scenario of its own.
+            world.trace = Trace::told();
         }
     }
     if let Some(broken) = world.and_then(|world| world.checker.broken) {
@@ -161,7 +166,10 @@ fn obey(world: &mut World, line: &str) -> Result<(), String> {
 
 /// `None` when the words are no expectation.
 fn meets(world: &World, what: &[&str]) -> Option<bool> {
-    let owns = |host: NodeId| world.hosts[host.index()].holds_address();
+    let owns = |host: NodeId| {
+        let it = &world.hosts[host.index()];
+        it.alive() && it.address.is_some()
+    };
     let owners = NodeId::ALL.into_iter().filter(|&host| owns(host)).count();
     let exceptions = world.checker.exceptions;
     let commits = world.now < world.checker.last_served + 300 * MILLI;

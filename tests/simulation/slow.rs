@@ -87,8 +87,11 @@ impl World {
             it.database.goes(DatabaseState::Stopped);
         }
         it.services.reached = None;
-        it.services.goal = None;
         it.services.orders += 1;
+        if let Some(goal) = it.services.goal {
+            let seen = ServicesSeen { goal, stopped: true, critical: Grade::Failed };
+            self.tell(host, Event::ServicesSeen { group: GroupId::MAIN, seen });
+        }
         self.trace.note(self.now, host, || "services and database stop".to_owned());
     }
 }

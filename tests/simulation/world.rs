@@ -32,6 +32,8 @@ pub struct World {
     pub next_stream: u64,
     /// Deeds that wait for a promotion to begin on that host.
     pub armed: Vec<(NodeId, Nanos, Command)>,
+    /// What was still to break stays whole.
+    pub faults_over: bool,
     pub checker: Checker,
     pub trace: Trace,
     /// Events handled by nodes.
@@ -98,6 +100,7 @@ impl World {
             streams: [None, None],
             next_stream: 0,
             armed: Vec::new(),
+            faults_over: false,
             checker: Checker::new(),
             trace,
             handled: 0,
@@ -163,7 +166,11 @@ impl World {
             What::Inside { host, boot, due, what } => self.step_inside(host, boot, due, what),
             What::Arrives { host, packet } => self.arrives(host, packet),
             What::Outside(outside) => match *outside {
-                Outside::Fault(command) => self.apply(&command),
+                Outside::Fault(command) => {
+                    if !self.faults_over {
+                        self.apply(&command);
+                    }
+                }
                 Outside::Thaw(host) => self.thaw(host),
                 Outside::Order(host, order) => self.tell(host, Event::Operator(order)),
             },
