@@ -14,6 +14,14 @@ use duotone::adapters::control_socket::{
 };
 use serde_json::{Map, Value, json};
 
+/// Between fork and exec a child holds every descriptor of its parent, a dead daemon's listening
+/// socket included: tests that fork and tests that let a daemon die take turns.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -99,6 +107,7 @@ fn asks_and_is_answered() {
 
 #[test]
 fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
+    let _turn = turn();
     let scratch = Scratch::new("stale");
     let path = scratch.socket();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -123,6 +132,7 @@ fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
 
 #[test]
 fn what_is_not_ours_is_left_alone() {
+    let _turn = turn();
     let scratch = Scratch::new("foreign");
     let path = scratch.socket();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -140,6 +150,7 @@ fn what_is_not_ours_is_left_alone() {
 
 #[test]
 fn a_living_daemon_keeps_its_place_even_without_its_socket() {
+    let _turn = turn();
     let scratch = Scratch::new("lock");
     let path = scratch.socket();
     let uid = nix::unistd::geteuid().as_raw();
@@ -164,6 +175,27 @@ fn another_daemon() {
     let Ok(path) = std::env::var("DTS_SOCKET") else { return };
     let _daemon = daemon(Path::new(&path), None).unwrap();
     std::thread::sleep(Duration::from_secs(30));
+}
+
+#[test]
+fn a_daemon_that_ends_instead_of_answering_is_told_apart() {
+    let scratch = Scratch::new("ended");
+    let path = scratch.socket();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    let dies = std::thread::spawn(move || {
+        for line in ["", "nonsense\n"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 100];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(line.as_bytes()).unwrap();
+        }
+    });
+    let error = ask(&path, Verb::Status, Map::new(), PATIENCE).unwrap_err();
+    assert!(matches!(error, AskError::Ended), "{error:?}");
+    let error = ask(&path, Verb::Status, Map::new(), PATIENCE).unwrap_err();
+    assert!(matches!(error, AskError::NotUnderstood), "{error:?}");
+    dies.join().unwrap();
 }
 
 #[test]
@@ -219,6 +251,7 @@ fn another_user_may_look_and_not_touch() {
         eprintln!("skipped: needs root");
         return;
     }
+    let _turn = turn();
     let scratch = Scratch::new("other");
     let path = scratch.socket();
     let _daemon = daemon(&path, Some(65534)).unwrap();
@@ -298,8 +331,12 @@ fn every_verb() {
 fn crowd() {
     let Ok(path) = std::env::var("DTS_SOCKET") else { return };
     let end = Instant::now() + Duration::from_secs(30);
+    let mut held = std::collections::VecDeque::new();
     while Instant::now() < end {
-        let _held: Vec<_> = (0..24).filter_map(|_| UnixStream::connect(&path).ok()).collect();
-        std::thread::sleep(Duration::from_secs(4));
+        held.push_back(UnixStream::connect(&path));
+        if held.len() > 100 {
+            held.pop_front();
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

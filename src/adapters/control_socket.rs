@@ -132,7 +132,7 @@ impl ControlSocket {
             };
             let room = if uid == 0 || uid == own { &owners } else { &others };
             let Ok(place) = Arc::clone(room).try_acquire_owned() else {
-                refuse_full(&stream);
+                refuse_full(stream);
                 continue;
             };
             let answer = Arc::clone(&answer);
@@ -201,10 +201,12 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn refuse_full(stream: &UnixStream) {
+fn refuse_full(stream: UnixStream) {
     tracing::warn!("control socket: too many connections");
-    // A fresh connection's buffer has room; if not, the client sees the end of the connection.
-    let _ = stream.try_write(&Reply::Refused("too many connections".into()).to_line());
+    let line = Reply::Refused("too many connections".into()).to_line();
+    // A fresh connection's buffer has room, and it does not block (the runtime's own stream would
+    // first wait to be told so). If it fails all the same, the client sees the connection end.
+    let _ = stream.into_std().and_then(|mut stream| io::Write::write_all(&mut stream, &line));
 }
 
 async fn converse<H, F>(mut stream: UnixStream, uid: u32, own: u32, answer: &H)

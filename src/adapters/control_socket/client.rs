@@ -24,6 +24,9 @@ pub enum AskError {
     /// The socket may not be opened.
     #[error("no permission to open {0}; use sudo, or be in the socket's group")]
     NoPermission(PathBuf),
+    /// The daemon went away before it answered.
+    #[error("the daemon ended before it answered")]
+    Ended,
     /// Nothing came in time: the daemon hangs, or takes long.
     #[error("the daemon did not answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -56,6 +59,7 @@ pub fn ask(
         }
         io::ErrorKind::PermissionDenied => AskError::NoPermission(socket.to_owned()),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::NoAnswer(patience),
+        io::ErrorKind::ConnectionReset => AskError::Ended,
         _ => AskError::System { path: socket.to_owned(), source },
     };
     args.insert("verb".into(), verb.word().into());
@@ -71,5 +75,8 @@ pub fn ask(
     }
     let mut reply = Vec::new();
     BufReader::new(stream.take(REPLY)).read_until(b'\n', &mut reply).map_err(failed)?;
+    if reply.is_empty() {
+        return Err(AskError::Ended);
+    }
     Reply::from_line(&reply).ok_or(AskError::NotUnderstood)
 }
