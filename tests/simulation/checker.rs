@@ -26,6 +26,8 @@ pub struct Checker {
     pub last_served: u64,
     /// Since when heartbeats pass both ways.
     pub together_since: Option<u64>,
+    /// Since when each host has no reference.
+    pub off_gateway: [Option<u64>; 2],
     /// When the hosts were last not on the same LAN.
     pub lan_apart: u64,
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
@@ -73,6 +75,7 @@ impl Checker {
             claims: BTreeMap::new(),
             last_served: 0,
             together_since: Some(0),
+            off_gateway: [None; 2],
             lan_apart: 0,
             split_seen: false,
             hidden_seen: false,
@@ -264,8 +267,33 @@ impl World {
         }
         let other = self.hosts[host.peer().index()].daemon.stance;
         let moves = claims || matches!(heartbeat.stance, Stance::Asking | Stance::Taking);
+        if moves {
+            self.check_lease(host.peer());
+        }
         if moves && self.checker.still.is_some_and(|owner| owner != host) {
             self.check_still(host, &format!("it is {:?} beside {other:?}", heartbeat.stance));
+        }
+    }
+
+    /// P1: when a node asks, the other's lease is over: without a reference it has released.
+    fn check_lease(&mut self, other: NodeId) {
+        let timing = &self.settings.timing;
+        let release = nanos(timing.release) + 2 * LATENESS;
+        let vouched = nanos(timing.long_validity) + release;
+        let it = &self.hosts[other.index()];
+        let off = self.checker.off_gateway[other.index()];
+        let upset = it.daemon.changed.max(it.thawed.map_or(0, |thaw| thaw.at)) + release;
+        let hidden = it.thawed.is_some_and(|thaw| thaw.hidden);
+        let serves = it.address.is_some() || it.database.state == DatabaseState::Writable;
+        let active = it.daemon.stance == Stance::Active;
+        if off.is_some_and(|since| self.now > since + vouched)
+            && self.now > upset
+            && it.daemon_runs()
+            && (serves && active || it.address.is_some())
+            && !hidden
+            && self.checker.forced.is_none()
+        {
+            self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
         }
     }
 

@@ -266,6 +266,14 @@ impl World {
         if !self.network.neighbours() {
             self.checker.lan_apart = self.now;
         }
+        for host in NodeId::ALL {
+            let since = &mut self.checker.off_gateway[host.index()];
+            if self.network.reaches_gateway(host) {
+                *since = None;
+            } else {
+                since.get_or_insert(self.now);
+            }
+        }
     }
 
     /// By when two nodes that hear each other have settled who serves.

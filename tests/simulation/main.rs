@@ -12,6 +12,7 @@ mod command;
 mod database;
 mod dice;
 mod faults;
+mod grid;
 mod host;
 mod network;
 mod pulse;
