@@ -96,6 +96,7 @@ impl World {
         it.deferred.clear();
         it.address = None;
         it.address_free = 0;
+        it.disk_free = 0;
         it.services.reached = None;
         it.services.goal = None;
         it.services.orders += 1;
@@ -110,6 +111,7 @@ impl World {
         daemon.wake = None;
         daemon.wakes += 1;
         daemon.life += 1;
+        self.hosts[host.index()].disk_free = 0;
         self.hosts[host.index()].services.goal = None;
     }
 

@@ -27,6 +27,8 @@ pub struct Host {
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
+    /// Writes are done one after the other, each after this local time.
+    pub disk_free: u64,
     pub writes: VecDeque<(Ticket, Durable)>,
     pub daemon: Daemon,
     pub services: Services,
@@ -116,6 +118,7 @@ impl Host {
             renewals: 0,
             address_free: 0,
             disk: Durable::FRESH,
+            disk_free: 0,
             writes: VecDeque::new(),
             daemon: Daemon {
                 state: Life::Dead,

@@ -164,6 +164,12 @@ impl World {
             flushed: it.database.log.position,
             broken: None,
         });
+        // What the standby had already, the primary learns at once.
+        let position = self.hosts[standby.index()].database.log.position;
+        let packet = Packet::Flushed { stream: self.next_stream, position };
+        let (low, high) = self.settings.link();
+        let delay = self.dice.span(low, high);
+        self.after(delay, What::Arrives { host: standby.peer(), packet });
     }
 
     pub fn acknowledge(&mut self, host: NodeId, position: u64, by_address: bool) {

@@ -15,11 +15,13 @@ impl World {
         let hangs = it.trouble.slow_until.saturating_sub(self.now);
         let takes = it.trouble.disk_takes;
         let life = it.daemon.life;
-        let earlier = it.writes.len() as u64;
         it.writes.push_back((ticket, state));
         let takes = takes.unwrap_or_else(|| self.dice.span(300 * MICRO, 6 * MILLI));
         // Writes are done one after the other.
-        let span = hangs + takes + earlier * 6 * MILLI;
+        let it = &mut self.hosts[host.index()];
+        let now = it.clock.read(self.now);
+        it.disk_free = it.disk_free.max(now + hangs) + takes;
+        let span = it.disk_free - now;
         let state = Box::new(state);
         self.inside(host, span, Inside::Saved { life, ticket, state, fails });
     }
