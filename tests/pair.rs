@@ -217,7 +217,7 @@ impl Pair {
                 let host = &mut self.hosts[index];
                 match deed {
                     DatabaseDeed::Promote => {
-                        host.forks.push(Fork { timeline: host.timeline, at: 1000 });
+                        host.forks.push(Fork { timeline: host.timeline, at: 1000, branch: None });
                         host.timeline += 1;
                         host.state = DatabaseState::Writable;
                     }

@@ -31,7 +31,12 @@ fn rich() -> Durable {
     Durable {
         term: Term { counter: 7, node: NodeId::B },
         served: Term { counter: 6, node: NodeId::A },
-        served_timeline: 12,
+        branches: [
+            (3, Term { counter: 2, node: NodeId::B }),
+            (12, Term { counter: 6, node: NodeId::A }),
+        ]
+        .into_iter()
+        .collect(),
         lone: Term { counter: 5, node: NodeId::B },
         peer_excluded: true,
         active: true,

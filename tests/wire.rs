@@ -77,7 +77,11 @@ fn grade() -> impl Strategy<Value = Grade> {
 }
 
 fn log() -> impl Strategy<Value = Log> {
-    let fork = (any::<u32>(), any::<u64>()).prop_map(|(timeline, at)| Fork { timeline, at });
+    let fork = (any::<u32>(), any::<u64>(), term()).prop_map(|(timeline, at, term)| Fork {
+        timeline,
+        at,
+        branch: (term != Term::ZERO).then_some(term),
+    });
     let forks = prop::collection::vec(fork, 0..=Log::MAX_FORKS);
     (any::<u32>(), any::<u64>(), forks, option::of(term()), any::<bool>()).prop_map(
         |(timeline, position, forks, branch, unfinished)| Log {
@@ -253,7 +257,8 @@ fn my_own_heartbeat_and_my_double_are_told_apart() {
 
 #[test]
 fn a_long_history_loses_its_oldest_forks() {
-    let forks: Vec<Fork> = (1..=11).map(|timeline| Fork { timeline, at: 7 }).collect();
+    let forks: Vec<Fork> =
+        (1..=11).map(|timeline| Fork { timeline, at: 7, branch: None }).collect();
     let log = Log { timeline: 12, position: 9, forks, branch: None, unfinished: false };
     let sent = Heartbeat { log: Some(log), ..plain() };
     let received = opened(&bytes(&sent, LinkSet(0))).unwrap().heartbeat.log.unwrap();

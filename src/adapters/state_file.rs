@@ -16,11 +16,13 @@ use sha2::{Digest, Sha256};
 
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{NodeId, Session, Term};
+use crate::protocol::log::Branches;
 
 const MAGIC: &[u8; 8] = b"duotone\x01";
 const VERSION: u16 = 1;
 const HEADER: usize = MAGIC.len() + 2 + 4;
-const BODY: usize = 3 * TERM + 4 + 3 + 1 + 8;
+const BODY: usize = 3 * TERM + BRANCHES + 3 + 1 + 8;
+const BRANCHES: usize = Branches::REMEMBERED * (4 + TERM);
 const TERM: usize = 9;
 const CHECKSUM: usize = 32;
 const TOTAL: usize = HEADER + BODY + CHECKSUM;
@@ -157,25 +159,25 @@ impl StateFile {
 
 fn encode(state: &Durable) -> Vec<u8> {
     // Destructured, so that a new field cannot be forgotten here.
-    let Durable {
-        term,
-        served,
-        served_timeline,
-        lone,
-        peer_excluded,
-        active,
-        leaving,
-        copy_unfinished,
-    } = *state;
+    let Durable { term, served, branches, lone, peer_excluded, active, leaving, copy_unfinished } =
+        *state;
     let mut bytes = Vec::with_capacity(TOTAL);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.extend_from_slice(&(BODY as u32).to_be_bytes());
-    for term in [term, served, lone] {
+    let put_term = |bytes: &mut Vec<u8>, term: Term| {
         bytes.extend_from_slice(&term.counter.to_be_bytes());
         bytes.push(term.node.index() as u8);
+    };
+    for term in [term, served, lone] {
+        put_term(&mut bytes, term);
     }
-    bytes.extend_from_slice(&served_timeline.to_be_bytes());
+    // PostgreSQL counts timelines from 1: zero is an empty place.
+    let empty = std::iter::repeat((0, Term::ZERO));
+    for (timeline, term) in branches.iter().chain(empty).take(Branches::REMEMBERED) {
+        bytes.extend_from_slice(&timeline.to_be_bytes());
+        put_term(&mut bytes, term);
+    }
     bytes.extend_from_slice(&[peer_excluded, active, copy_unfinished].map(u8::from));
     bytes.push(u8::from(leaving.is_some()));
     bytes.extend_from_slice(&leaving.map_or(0, |session| session.0).to_be_bytes());
@@ -220,10 +222,7 @@ impl Fields<'_> {
             term: self.term()?,
             served: self.term()?,
             lone: self.term()?,
-            served_timeline: self
-                .take()
-                .map(u32::from_be_bytes)
-                .ok_or(Damaged::Content("timeline"))?,
+            branches: self.branches()?,
             peer_excluded: self.flag()?,
             active: self.flag()?,
             copy_unfinished: self.flag()?,
@@ -240,6 +239,23 @@ impl Fields<'_> {
             (Some(counter), Some(node)) => Ok(Term { counter, node }),
             (None, _) | (_, None) => Err(Damaged::Content("term")),
         }
+    }
+
+    fn branches(&mut self) -> Result<Branches, Damaged> {
+        let mut known = Vec::with_capacity(Branches::REMEMBERED);
+        for _ in 0..Branches::REMEMBERED {
+            let timeline = self.take().map(u32::from_be_bytes);
+            let timeline = timeline.ok_or(Damaged::Content("timeline"))?;
+            let term = self.term()?;
+            match known.last() {
+                _ if timeline == 0 => {}
+                Some(&(before, _)) if before >= timeline => {
+                    return Err(Damaged::Content("order of timelines"));
+                }
+                Some(_) | None => known.push((timeline, term)),
+            }
+        }
+        Ok(known.into_iter().collect())
     }
 
     fn flag(&mut self) -> Result<bool, Damaged> {

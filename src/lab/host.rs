@@ -225,6 +225,7 @@ pub fn init(order: &InitOrder) -> anyhow::Result<()> {
         mount(Some(&source), target, none, MsFlags::MS_BIND, none)
             .with_context(|| format!("mount {target}"))?;
     }
+    mount_name_files(order)?;
     nix::unistd::sethostname(&order.name)?;
     // SIP servers bind the floating address before it is there.
     for family in ["ipv4", "ipv6"] {
@@ -243,4 +244,21 @@ pub fn init(order: &InitOrder) -> anyhow::Result<()> {
         }
         children.wait()?;
     }
+}
+
+/// Names of its own: what it does not know is refused at once. With the machine's resolver, a
+/// program that looks up a name waits for an answer that cannot come (Kamailio: ten seconds).
+fn mount_name_files(order: &InitOrder) -> anyhow::Result<()> {
+    let hosts = format!("127.0.0.1 localhost {}\n::1 localhost\n", order.name);
+    for (name, text) in [("hosts", hosts.as_str()), ("resolv.conf", "")] {
+        let own = order.files.join(name);
+        fs::write(&own, text)?;
+        // A link into the old /run leads nowhere now: then there is no resolver already.
+        if let Ok(target) = fs::canonicalize(Path::new("/etc").join(name)) {
+            let none = None::<&str>;
+            mount(Some(&own), &target, none, MsFlags::MS_BIND, none)
+                .with_context(|| format!("mount {}", target.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@
 //! | `node`, `floor` | who keeps it reachable: the daemons, or the bare minimum for comparison |
 //! | `phone`, `records` | who uses it: SIP calls, call records |
 //! | `watch`, `packet`, `ownership` | what the wire and the kernels show |
-//! | `scenario`, `report` | the stories, the judgement, the table |
+//! | `scenario`, `outcome`, `report` | the stories, the judgement, the table |
 //! | `run_directory`, `clock` | what is left on the machine, and when things happened |
 //!
 //! Everything made is recorded first and removed on every exit; what a crash leaves, the next run
@@ -19,6 +19,7 @@ mod host;
 mod namespaces;
 mod netlink;
 mod node;
+mod outcome;
 mod ownership;
 mod packet;
 mod pbx;
@@ -42,10 +43,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::config::preset;
 use crate::protocol::time::Instant;
+use outcome::Outcome;
 use run_directory::RunDirectory;
 pub use scenario::Scenario;
-use scenario::{Contestant, Outcome, Stage};
+use scenario::{Contestant, Stage};
 
 /// What `duotone demo` was asked for.
 #[derive(Clone, Debug)]
@@ -158,11 +161,11 @@ words! {
 impl Preset {
     /// Heartbeat interval and the silence that means lost, for the bare floor.
     fn times(self) -> (Duration, Duration) {
-        let (interval, lost_after) = match self {
-            Preset::Voice => (50, 250),
-            Preset::Fast => (10, 75),
+        let basic = match self {
+            Preset::Voice => preset::Preset::Voice.basic(),
+            Preset::Fast => preset::Preset::Fast.basic(),
         };
-        (Duration::from_millis(interval), Duration::from_millis(lost_after))
+        (basic.interval, basic.lost_after)
     }
 }
 
@@ -261,8 +264,8 @@ fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> 
         let broken = !outcome.broken.is_empty() && contestant == Contestant::Duotone;
         outcomes.push(outcome);
         if options.keep && index + 1 == count {
+            say_how_to_look(&world, options);
             world.keep();
-            say_how_to_look(&files);
         } else {
             if broken {
                 show_logs(&files);
@@ -274,14 +277,16 @@ fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> 
     Ok(outcomes)
 }
 
-fn say_how_to_look(files: &Path) {
+fn say_how_to_look(world: &world::World, options: &DemoOptions) {
+    let program = options.program.display();
     println!("\nthe lab stays up until the next run:");
-    for (node, name) in world::NODES.iter().enumerate() {
-        println!("  duotone status --socket {}", node::control_socket(files, node).display());
-        println!("  ip netns exec {} ip addr          # {name}", world::HOSTS[node]);
+    for (node, host) in world.hosts.iter().enumerate() {
+        let Some(host) = host else { continue };
+        println!("  {program} status --socket {}", host.files.join("control.sock").display());
+        println!("  ip netns exec {} ip addr          # {}", world::HOSTS[node], host.name);
     }
     println!("  ip netns exec {} tcpdump -ni eth0", world::PHONE);
-    println!("  logs: {}/pbx-?/*.log", files.display());
+    println!("  logs: {}/pbx-?/*.log", world.files.display());
 }
 
 /// The last lines of every log below a directory.

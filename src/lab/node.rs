@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -75,6 +74,13 @@ impl Status {
         self.0.get(section)?.get(key)?.as_bool()
     }
 
+    /// Every critical service that it wants works.
+    pub fn services_good(&self) -> bool {
+        let services = self.0.get("services").and_then(Value::as_array);
+        let critical = |one: &&Value| one["critical"] == true && one["wanted"] != false;
+        services.is_some_and(|all| all.iter().filter(critical).all(|one| one["grade"] == "good"))
+    }
+
     /// Its timeline: when, what, and the words.
     pub fn timeline(&self) -> Vec<(Instant, String)> {
         let entries = self.0.get("timeline").and_then(Value::as_array);
@@ -110,6 +116,7 @@ pub fn wait_settled(world: &mut World, patience: Duration) -> anyhow::Result<usi
         active = [0, 1].into_iter().find(|&node| {
             said[node].serves()
                 && said[1 - node].text("role") == "standby"
+                && said.iter().all(Status::services_good)
                 && said[node].flag("certificate", "certifying") != Some(false)
                 && said[1 - node].flag("certificate", "held") != Some(false)
         });
@@ -235,9 +242,4 @@ start = "before-address"
 critical = false
 "#
     ))
-}
-
-/// The control socket of a host, as seen from outside.
-pub fn control_socket(files: &Path, node: usize) -> std::path::PathBuf {
-    files.join(NODES[node]).join("control.sock")
 }

@@ -10,8 +10,8 @@ use super::world::FLOATING;
 pub const PROGRAM: &str = "/usr/sbin/kamailio";
 
 /// It listens on the floating address, there or not (`ip_nonlocal_bind`), and on loopback for the
-/// probe. `db_mode` 3: nothing cached; a hot standby serves the reads, and the clean-up of expired
-/// contacts that it refuses is the active host's business anyway.
+/// probe. `db_mode` 3: nothing cached; a hot standby serves the reads. The clean-up of expired
+/// contacts, which a hot standby refuses, is rare; a look-up passes over expired ones anyway.
 const CONF: &str = r#"#!KAMAILIO
 debug=1
 log_stderror=yes
@@ -23,9 +23,8 @@ rev_dns=no
 listen=udp:FLOATING:5060
 listen=udp:127.0.0.1:5060
 loadmodule "pv.so"
-loadmodule "sl.so"
 loadmodule "tm.so"
-loadmodule "tmx.so"
+loadmodule "sl.so"
 loadmodule "rr.so"
 loadmodule "maxfwd.so"
 loadmodule "textops.so"
@@ -36,7 +35,7 @@ loadmodule "registrar.so"
 modparam("usrloc", "db_url", "postgres://postgres@/postgres")
 modparam("usrloc", "db_mode", 3)
 modparam("usrloc", "use_domain", 0)
-modparam("usrloc", "timer_interval", 60)
+modparam("usrloc", "timer_interval", 3600)
 modparam("registrar", "max_expires", 7200)
 modparam("tm", "fr_timer", 3000)
 

@@ -4,7 +4,8 @@ use comfy_table::Table;
 use serde_json::json;
 
 use super::DemoOptions;
-use super::scenario::{Contestant, Outcome, Scenario};
+use super::outcome::Outcome;
+use super::scenario::{Contestant, Scenario};
 
 /// One scenario's story.
 pub fn story(outcome: &Outcome) -> String {
@@ -74,9 +75,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
 
 fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String; 7] {
     let kept = all.iter().all(|one| one.broken.is_empty());
-    let (name, verdict) = match contestant {
-        Contestant::Duotone => (scenario.name(), if kept { "kept" } else { "BROKEN" }),
-        Contestant::BareFloor => ("  bare floor, no safety", ""),
+    let (whose, verdict) = match contestant {
+        Contestant::Duotone => ("", if kept { "kept" } else { "BROKEN" }),
+        Contestant::BareFloor => (", bare floor", ""),
     };
     let sum = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).sum::<usize>();
     let overlap = all.iter().map(|one| one.ownership.overlap_ms).fold(0.0, f64::max);
@@ -84,7 +85,7 @@ fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String;
     let missing = sum(|one| one.records.missing);
     let lost = sum(|one| one.calls.lost);
     [
-        name.to_owned(),
+        format!("{}{whose}", scenario.name()),
         all.len().to_string(),
         verdict.to_owned(),
         spread(all.iter().map(|one| one.outage_ms).collect()),

@@ -59,6 +59,8 @@ pub struct Sight<'a> {
     pub database: &'a DatabaseSeen,
     /// `peer excluded` is on the disk.
     pub excluded: bool,
+    /// The peer is heard with a higher standing: who acknowledges alone now may do so in vain.
+    pub contested: bool,
     /// Whether commits ever wait (not under `async`).
     pub waits: bool,
 }
@@ -177,7 +179,7 @@ impl Issuer {
         };
         self.certifying = healthy && caught_up && !sight.excluded;
         let broken = !sight.standby || (!healthy && self.stalled(now, timing));
-        if broken && !self.certifying && self.none_outstanding(now) {
+        if broken && !sight.contested && !self.certifying && self.none_outstanding(now) {
             self.lone = true;
         }
     }

@@ -1,6 +1,7 @@
 //! What survives a crash of the host: written before it is spoken or relied on.
 
 use super::identity::{Session, Term};
+use super::log::Branches;
 
 /// The node's memory on disk. `adapters::state_file` writes it; only the completion of a write
 /// makes a new value count.
@@ -10,8 +11,8 @@ pub struct Durable {
     pub term: Term,
     /// The term under which the branch of this node's database was promoted (rule 13).
     pub served: Term,
-    /// The timeline that `served` began.
-    pub served_timeline: u32,
+    /// Which served term began which timeline of this node's database; the last is `served`'s.
+    pub branches: Branches,
     /// The served term at which this branch was last acknowledged by one node alone (rule 13).
     pub lone: Term,
     /// The peer may lack rows that this node acknowledged (rule 18).
@@ -29,7 +30,7 @@ impl Durable {
     pub const FRESH: Durable = Durable {
         term: Term::ZERO,
         served: Term::ZERO,
-        served_timeline: 0,
+        branches: Branches::NONE,
         lone: Term::ZERO,
         peer_excluded: false,
         active: false,

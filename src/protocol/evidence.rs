@@ -9,8 +9,8 @@ use super::event::{DatabaseState, Presence};
 use super::heartbeat::{Heartbeat, Promise, Stance};
 use super::identity::{NodeId, Term};
 use super::lead::{Authority, Bar, Basis, Comparison, Evidence, Upset};
-use super::log::Log;
-use super::node::{Durability, Node};
+use super::log::{Fork, Log};
+use super::node::{Durability, Group, Node};
 use super::peer::{Patience, View};
 use super::plan;
 use super::time::{Duration, Instant};
@@ -152,10 +152,17 @@ impl Node {
 
     /// The same, as it is told to the peer and compared.
     pub(super) fn stated_log(&self) -> Option<Log> {
+        let name = |timeline| self.durable.branches.name(timeline);
         self.log().map(|log| Log {
-            branch: (log.timeline == self.durable.served_timeline).then_some(self.durable.served),
+            timeline: log.timeline,
+            position: log.position,
+            forks: log
+                .forks
+                .iter()
+                .map(|fork| Fork { branch: name(fork.timeline), ..*fork })
+                .collect(),
+            branch: name(log.timeline),
             unfinished: self.durable.copy_unfinished,
-            ..log.clone()
         })
     }
 
@@ -252,8 +259,10 @@ impl Node {
         };
         let mut proof = Proof::Given;
         for group in &self.groups {
-            let answer = if agreed && self.authority == Authority::Active {
-                Proof::Given
+            let answer = if self.authority == Authority::Active {
+                // Past the lease, what nobody can have taken yet is still this node's (rule 8).
+                let ours = agreed || self.holds_or_held_lately(now, group);
+                if ours { Proof::Given } else { Proof::Open }
             } else if agreed {
                 group.lan.unclaimed(now, timing)
             } else {
@@ -284,7 +293,24 @@ impl Node {
     /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
     fn entitled(&self, now: Instant) -> bool {
         let validity = self.validity(now);
-        self.lease.holds(now) || self.groups.iter().all(|group| group.lan.on_the_lan(now, validity))
+        // On the LAN it is the held address that keeps a taker away: a reference's answer vouches
+        // only together with it.
+        self.lease.holds(now)
+            || self.groups.iter().all(|group| {
+                group.lan.on_the_lan(now, validity) && self.holds_or_held_lately(now, group)
+            })
+    }
+
+    /// The addresses are held, or were so lately that no taker's silent window fits in between.
+    fn holds_or_held_lately(&self, now: Instant, group: &Group) -> bool {
+        let timing = &self.setup.timing;
+        let window = if self.validity(now) == timing.short_validity {
+            timing.short_window
+        } else {
+            timing.long_window
+        };
+        let ours_for = window.saturating_sub(timing.release);
+        group.presence == Presence::Held || now.since(group.held_until) < ours_for
     }
 
     /// How long a reference's answer counts for this active node at `now` (rule 7).

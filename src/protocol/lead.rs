@@ -332,7 +332,11 @@ pub fn lead(evidence: Evidence) -> (Authority, Why) {
                     (Basis::Arbitration, Proof::Refused) => {
                         (Authority::Asking, Why::AddressAnswered)
                     }
-                    (Basis::Agreement, _) | (Basis::Arbitration, Proof::Given | Proof::Open) => {
+                    // In every arbitration an answered probe delays consent (rule 6, C12).
+                    (Basis::Agreement, Proof::Refused) => {
+                        (Authority::Joining, Why::AddressAnswered)
+                    }
+                    (Basis::Agreement | Basis::Arbitration, Proof::Given | Proof::Open) => {
                         (Authority::Taking, Why::Establishing)
                     }
                 }

@@ -30,11 +30,20 @@ impl Lease {
         self.left.is_some()
     }
 
-    /// Takes a heartbeat of the peer; `echoed` is the own heartbeat that it proves to have arrived.
-    pub fn hear(&mut self, heartbeat: &Heartbeat, echoed: Option<Sent>, timing: &Timing) {
+    /// Takes a heartbeat of the peer that arrived at `at`; `echoed` is the own heartbeat that it
+    /// proves to have arrived.
+    pub fn hear(
+        &mut self,
+        heartbeat: &Heartbeat,
+        at: Instant,
+        echoed: Option<Sent>,
+        timing: &Timing,
+    ) {
         match (heartbeat.promise, echoed) {
-            // Valid only when it echoes this session; it replaces the lease (C27).
-            (Promise::Leaving, Some(_)) => {
+            // Valid only when it echoes this session; it replaces the lease (C27). And freshly: a
+            // peer that took the role from a node that hung may have left since, with the echo of
+            // what that node had said before.
+            (Promise::Leaving, Some(sent)) if at.since(sent.at) < timing.lost_after => {
                 *self = Lease { until: None, left: Some(heartbeat.session) };
             }
             (Promise::For(promise), Some(sent)) => {
@@ -44,7 +53,7 @@ impl Lease {
             }
             // Whoever left speaks again without confirming: nothing remains but a fresh echo.
             (Promise::None | Promise::For(_), _) => self.left = None,
-            (Promise::Leaving, None) => {}
+            (Promise::Leaving, Some(_) | None) => {}
         }
     }
 

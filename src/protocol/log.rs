@@ -11,6 +11,8 @@ pub struct Fork {
     pub timeline: u32,
     /// The position at which it ended, in bytes of write-ahead log.
     pub at: u64,
+    /// The served term that had begun it, when the node knows it.
+    pub branch: Option<Term>,
 }
 
 /// The end of a write-ahead log, with the branches it came through.
@@ -57,31 +59,85 @@ impl Log {
     }
 
     /// Is `other` a prefix of `self`? The branches must agree, not only the positions: after two
-    /// promotions of the same timeline both logs name the same number for different branches.
+    /// promotions of the same timeline both logs name the same number for different branches, and
+    /// still do when one of them has gone on to a later timeline.
     fn contains(&self, other: &Log) -> bool {
-        let end_here = if self.timeline == other.timeline {
-            Some(self.position)
-        } else {
-            self.forks.iter().find(|fork| fork.timeline == other.timeline).map(|fork| fork.at)
-        };
-        end_here.is_some_and(|end| other.position <= end)
-            && self.same_branches(other)
-            && !self.same_number_for_another_branch(other)
+        let here = self.segments().find(|segment| segment.timeline == other.timeline);
+        here.is_some_and(|here| other.position <= here.at && same_branch(here.branch, other.branch))
+            && self.same_forks(other)
     }
 
-    fn same_number_for_another_branch(&self, other: &Log) -> bool {
-        self.timeline == other.timeline
-            && matches!((self.branch, other.branch), (Some(mine), Some(theirs)) if mine != theirs)
+    /// The timelines that it came through, and the one that it is on, which ends at its position.
+    fn segments(&self) -> impl Iterator<Item = Fork> + '_ {
+        let last = Fork { timeline: self.timeline, at: self.position, branch: self.branch };
+        self.forks.iter().copied().chain([last])
     }
 
-    fn same_branches(&self, other: &Log) -> bool {
-        let known = |log: &Log, timeline: u32| {
-            log.forks.iter().find(|fork| fork.timeline == timeline).map(|fork| fork.at)
-        };
-        other.forks.iter().all(|fork| match known(self, fork.timeline) {
-            Some(at) => at == fork.at,
-            // A window of the history that has scrolled out on one side says nothing against it.
-            None => self.forks.first().is_some_and(|oldest| fork.timeline < oldest.timeline),
+    fn same_forks(&self, other: &Log) -> bool {
+        other.forks.iter().all(|fork| {
+            match self.forks.iter().find(|mine| mine.timeline == fork.timeline) {
+                Some(mine) => mine.at == fork.at && same_branch(mine.branch, fork.branch),
+                // A part of the history that has scrolled out says nothing against it.
+                None => self.forks.first().is_some_and(|oldest| fork.timeline < oldest.timeline),
+            }
         })
+    }
+}
+
+/// Names that are both known must agree; who does not know a name has nothing against it.
+fn same_branch(mine: Option<Term>, theirs: Option<Term>) -> bool {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => mine == theirs,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Which served term began which timeline: the newest [`Branches::REMEMBERED`], oldest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Branches([Option<(u32, Term)>; Branches::REMEMBERED]);
+
+impl Branches {
+    /// Nothing is known.
+    pub const NONE: Branches = Branches([None; Branches::REMEMBERED]);
+
+    /// As many as a heartbeat tells, and the one that is being written.
+    pub const REMEMBERED: usize = Log::MAX_FORKS + 1;
+
+    /// The term that began `timeline`.
+    pub fn name(&self, timeline: u32) -> Option<Term> {
+        self.iter().find(|(known, _)| *known == timeline).map(|(_, term)| term)
+    }
+
+    /// `term` began `timeline`; what was known of it and of later ones is no longer so.
+    #[must_use]
+    pub fn with(self, timeline: u32, term: Term) -> Branches {
+        let mut kept: Vec<(u32, Term)> =
+            self.iter().filter(|(known, _)| *known < timeline).collect();
+        kept.push((timeline, term));
+        let newest = kept.len().saturating_sub(Self::REMEMBERED);
+        kept[newest..].iter().copied().collect()
+    }
+
+    /// What the peer's log says of its timelines.
+    pub fn of(log: &Log) -> Branches {
+        log.segments()
+            .filter_map(|segment| segment.branch.map(|term| (segment.timeline, term)))
+            .fold(Branches::default(), |branches, (timeline, term)| branches.with(timeline, term))
+    }
+
+    /// Each timeline with its term, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Term)> + '_ {
+        self.0.iter().copied().flatten()
+    }
+}
+
+impl FromIterator<(u32, Term)> for Branches {
+    /// The first [`Branches::REMEMBERED`] pairs, in their order.
+    fn from_iter<I: IntoIterator<Item = (u32, Term)>>(pairs: I) -> Self {
+        let mut branches = Branches::default();
+        for (slot, pair) in branches.0.iter_mut().zip(pairs) {
+            *slot = Some(pair);
+        }
+        branches
     }
 }

@@ -111,6 +111,8 @@ pub struct Claim {
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub presence: Presence,
+    /// When the addresses were last known to be held, if they are not now.
+    pub held_until: Instant,
     pub lan: Lan,
     pub services: Option<ServicesSeen>,
     pub services_told: Option<ServicesGoal>,
@@ -156,6 +158,7 @@ impl Node {
         let durable = setup.durable.unwrap_or(Durable::FRESH);
         let group = Group {
             presence: Presence::Unknown,
+            held_until: Instant::ZERO,
             lan: Lan::default(),
             services: None,
             services_told: None,
@@ -202,8 +205,14 @@ impl Node {
             }
             Event::AddressesSeen { group, seen } => {
                 if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
-                    if seen == Presence::Held && group.presence != Presence::Held {
+                    let (before, after) =
+                        (group.presence == Presence::Held, seen == Presence::Held);
+                    if after && !before {
                         (group.announced, group.announce_due) = (0, now);
+                    }
+                    if before && !after {
+                        // It may have gone any time since this node last looked.
+                        group.held_until = self.clock.last;
                     }
                     group.presence = seen;
                 }
@@ -244,7 +253,7 @@ impl Node {
             return;
         }
         let Some(heartbeat) = self.peer.last.as_ref() else { return };
-        self.lease.hear(heartbeat, echoed, &self.setup.timing);
+        self.lease.hear(heartbeat, at, echoed, &self.setup.timing);
         self.certificate.hear(heartbeat, echoed, standing_by, &self.setup.timing);
         self.issuer.hear(heartbeat, echoed.is_some());
     }

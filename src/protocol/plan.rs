@@ -12,6 +12,8 @@ use super::place::Goal;
 /// A truth that a goal needs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
+    /// The claim was consented to: nothing is changed before (rules 6 and 12).
+    Consented,
     /// What the disk should say, it says.
     StateDurable,
     /// The database is a primary.
@@ -42,6 +44,7 @@ pub enum Step {
 
 /// From first to last (rule 12).
 pub const SERVE: &[Step] = &[
+    Step::Consented,
     Step::StateDurable,
     Step::DatabaseWritable,
     Step::SynchronousAsDecided,
@@ -88,6 +91,8 @@ pub struct Facts<'a> {
     pub announced: bool,
     /// This node was active under its present term: a dead database is started as it was.
     pub in_place: bool,
+    /// The arbiter, or the peer and the LAN, consent, or did before the promotion.
+    pub consented: bool,
     /// How the peer is to be followed, if it is.
     pub follow: Follow,
 }
@@ -126,6 +131,7 @@ impl Step {
     /// Is it so?
     pub fn is_met(self, facts: &Facts<'_>) -> bool {
         match self {
+            Step::Consented => facts.in_place || facts.consented,
             Step::StateDurable => facts.durable,
             Step::DatabaseWritable => {
                 facts.database.is_none_or(|seen| seen.state == DatabaseState::Writable)
@@ -189,7 +195,7 @@ impl Step {
                 Some(ServicesGoal::Prepare | ServicesGoal::Serve) => Deed::Wait,
                 Some(ServicesGoal::Standby) | None => Deed::Services(ServicesGoal::Prepare),
             },
-            Step::ArbitrationProved => Deed::Wait,
+            Step::Consented | Step::ArbitrationProved => Deed::Wait,
             Step::AddressesHeld => Deed::Hold,
             Step::Announced => Deed::Announce,
             Step::ServicesServing => Deed::Services(ServicesGoal::Serve),
@@ -225,9 +231,10 @@ impl Step {
             // Whoever serves keeps the address while its services or its database are restarted,
             // and while a later mark is being written.
             Step::ServicesPrepared | Step::StateDurable | Step::DatabaseWritable => {
-                goal == Goal::Serve && facts.in_place
+                goal == Goal::Serve && facts.in_place && facts.presence == Presence::Held
             }
-            Step::ArbitrationProved
+            Step::Consented
+            | Step::ArbitrationProved
             | Step::AddressesHeld
             | Step::AddressesReleased
             | Step::DatabaseNotWritable

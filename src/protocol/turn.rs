@@ -3,13 +3,15 @@
 use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
-use super::arbiter::Lan;
+use super::arbiter::{Lan, Proof};
 use super::certificate::Sight;
+use super::compare;
 use super::durable::Durable;
 use super::event::{DatabaseState, Presence, Ticket};
 use super::heartbeat::{GroupReport, Heartbeat, Promise, Stance};
 use super::identity::{GroupId, Term};
 use super::lead::{Authority, Basis, Comparison, Why, lead};
+use super::log::Branches;
 use super::node::{Claim, Durability, Node};
 use super::peer::Liveness;
 use super::place::place;
@@ -73,7 +75,10 @@ impl Node {
                 self.issuer.restart();
                 self.peer.acknowledged_receipt = None;
                 self.groups.iter_mut().for_each(|group| group.lan.forget());
-                if matches!(why, Why::StepFailed | Why::ConsentLost | Why::PromiseLapsed) {
+                if matches!(
+                    why,
+                    Why::StepFailed | Why::ConsentLost | Why::PromiseLapsed | Why::AddressAnswered
+                ) {
                     self.retry_at = now + timing.lost_after * 2;
                 }
             }
@@ -124,8 +129,11 @@ impl Node {
             && self
                 .heard(now)
                 .is_some_and(|peer| matches!(peer.stance, Stance::Standby | Stance::Joining));
+        let contested =
+            self.heard(now).is_some_and(|peer| compare::standing(peer) > self.durable.standing());
         let sight = Sight {
             standby,
+            contested,
             database: &self.database,
             excluded: self.durable.peer_excluded,
             waits: self.setup.durability != Durability::Async && self.setup.database,
@@ -185,7 +193,7 @@ impl Node {
         {
             if desired.served != claim.term {
                 desired.served = claim.term;
-                desired.served_timeline = log.timeline;
+                desired.branches = desired.branches.with(log.timeline, claim.term);
             }
         }
         if self.authority != Authority::Active || desired.served != claim.term {
@@ -236,8 +244,8 @@ impl Node {
             desired.served = peer.served;
             desired.lone = peer.lone;
             desired.copy_unfinished = false;
-            if let Some(log) = &self.database.log {
-                desired.served_timeline = log.timeline;
+            if let Some(log) = &peer.log {
+                desired.branches = Branches::of(log);
             }
         }
     }
@@ -274,7 +282,10 @@ impl Node {
         });
         if !serves || !self.setup.database || self.outranks() || self.log().is_none() {
             Follow::No
-        } else if self.follows_directly() && !self.durable.copy_unfinished {
+        } else if self.follows_directly()
+            && !self.durable.copy_unfinished
+            && !self.database.diverged
+        {
             Follow::Directly
         } else if self.setup.rejoin {
             Follow::ByRejoining
@@ -318,6 +329,7 @@ impl Node {
                 proof,
                 announced: now < group.announce_due,
                 in_place: self.authority == Authority::Active,
+                consented: proof == Proof::Given || self.claim.is_some_and(|claim| claim.promoting),
                 follow,
             };
             let mut deeds = Vec::new();

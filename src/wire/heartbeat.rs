@@ -6,12 +6,12 @@
 //!  5  kind (1: heartbeat)   1        68  promise: kind, ns        1 + 8
 //!  6  length before the tag 2        77  term, served, lone       3 x (8 + 1)
 //!  8  pair tag             16       104  log: timeline, position, branch, forks
-//! 24  node, stance          2            (4 + 8 + 9 + 1 + 8 x (4 + 8))
-//! 26  flags                 2       222  system id                8
-//!                                   230  groups: count, 4 x (serving, health)  1 + 4 x 4
-//!                                   247  software 3 x 2, config hash 8
-//!                                   261  links heard               2
-//! 263 tag: HMAC-SHA256 over everything before it
+//! 24  node, stance          2            (4 + 8 + 9 + 1 + 8 x (4 + 8 + 9))
+//! 26  flags                 2       294  system id                8
+//!                                   302  groups: count, 4 x (serving, health)  1 + 4 x 4
+//!                                   319  software 3 x 2, config hash 8
+//!                                   333  links heard               2
+//! 335 tag: HMAC-SHA256 over everything before it
 //! ```
 //! Big-endian. Every field is always there; a flag tells whether an optional one counts. Later
 //! versions may only append before the tag, so that a reader skips what it does not know.
@@ -29,12 +29,13 @@ use crate::protocol::time::Duration;
 pub const VERSION: u8 = 1;
 
 /// Bytes of a datagram of this version, tag included.
-pub const DATAGRAM_LEN: usize = 263 + TAG_LEN;
+pub const DATAGRAM_LEN: usize = 335 + TAG_LEN;
 
 const MAGIC: [u8; 4] = *b"duot";
 const KIND_HEARTBEAT: u8 = 1;
 /// Where the fields begin that are read only after the tag was found to fit.
 const HEADER_LEN: usize = 24;
+const FORK_LEN: usize = 4 + 8 + 9;
 
 mod flag {
     pub const ECHO: u16 = 1 << 0;
@@ -253,8 +254,10 @@ fn write_log(out: &mut Writer<'_>, log: Option<&Log>) {
     for fork in newest {
         out.u32(fork.timeline);
         out.u64(fork.at);
+        // No branch is ever begun by the term before the first claim: zero is "not known".
+        write_term(out, fork.branch.unwrap_or(Term::ZERO));
     }
-    out.zeros((Log::MAX_FORKS - newest.len()) * 12);
+    out.zeros((Log::MAX_FORKS - newest.len()) * FORK_LEN);
 }
 
 fn read_log(from: &mut Reader<'_>, flags: u16) -> Result<Option<Log>, Refused> {
@@ -266,7 +269,8 @@ fn read_log(from: &mut Reader<'_>, flags: u16) -> Result<Option<Log>, Refused> {
     }
     let mut forks = Vec::with_capacity(count);
     for slot in 0..Log::MAX_FORKS {
-        let fork = Fork { timeline: from.u32()?, at: from.u64()? };
+        let (timeline, at, branch) = (from.u32()?, from.u64()?, read_term(from)?);
+        let fork = Fork { timeline, at, branch: (branch != Term::ZERO).then_some(branch) };
         if slot < count {
             forks.push(fork);
         }

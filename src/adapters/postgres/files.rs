@@ -63,7 +63,7 @@ fn parse_history(text: &str) -> Option<Vec<Fork>> {
         .map(|line| {
             let mut fields = line.split_ascii_whitespace();
             let timeline = fields.next()?.parse().ok()?;
-            Some(Fork { timeline, at: parse_position(fields.next()?)? })
+            Some(Fork { timeline, at: parse_position(fields.next()?)?, branch: None })
         })
         .collect()
 }
@@ -161,7 +161,10 @@ mod tests {
     #[test]
     fn a_history_is_read_line_by_line() {
         let text = "1\t0/3000060\tno recovery target specified\n\n2\tA/10\tno reason\n";
-        let forks = [Fork { timeline: 1, at: 0x3000060 }, Fork { timeline: 2, at: 0xA_0000_0010 }];
+        let forks = [
+            Fork { timeline: 1, at: 0x3000060, branch: None },
+            Fork { timeline: 2, at: 0xA_0000_0010, branch: None },
+        ];
         assert_eq!(parse_history(text).as_deref(), Some(&forks[..]));
         assert_eq!(parse_history("1\tgarbage"), None);
         assert_eq!(parse_position("FFFFFFFF/FFFFFFFF"), Some(u64::MAX));
