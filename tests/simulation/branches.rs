@@ -105,7 +105,7 @@ impl Branches {
         let mut here = &self.0[place.branch];
         while let Some(parent) = here.parent {
             here = &self.0[parent.branch];
-            forks.push(Fork { timeline: here.timeline, at: parent.position });
+            forks.push(Fork { timeline: here.timeline, at: parent.position, branch: None });
         }
         forks.truncate(Log::MAX_FORKS);
         forks.reverse();
