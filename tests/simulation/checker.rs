@@ -124,10 +124,10 @@ impl World {
         let now = self.now;
         let apart = self.checker.together_since.is_none_or(|since| now < since + reconciled);
         let lifetime = nanos(timing.lifetime_worst());
-        let cut_off = !self.network.neighbours()
-            || now < self.checker.lan_apart + lifetime;
+        let cut_off = !self.network.neighbours() || now < self.checker.lan_apart + lifetime;
         // What a split left is settled when both are heard again and have read their logs.
-        let settling = self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
+        let settling =
+            self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
         let split = self.network.split || (self.checker.split_seen && settling);
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
@@ -256,11 +256,9 @@ impl World {
         }
         let claims = match heartbeat.stance {
             Stance::Promoted | Stance::Active => true,
-            Stance::Joining
-            | Stance::Standby
-            | Stance::Held
-            | Stance::Asking
-            | Stance::Taking => false,
+            Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking | Stance::Taking => {
+                false
+            }
         };
         if claims && *self.checker.claims.entry(heartbeat.term).or_insert(host) != host {
             self.break_rule(format!("P3: {host} uses the other's term {}", heartbeat.term));

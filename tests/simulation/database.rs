@@ -345,8 +345,7 @@ impl World {
     pub fn database_seen(&self, host: NodeId) -> DatabaseSeen {
         let it = &self.hosts[host.index()];
         let database = &it.database;
-        let running =
-            matches!(database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let running = matches!(database.state, DatabaseState::Standby | DatabaseState::Writable);
         let to_peer = self.streams[host.peer().index()].as_ref();
         DatabaseSeen {
             at: it.clock.instant(self.now),
@@ -357,9 +356,9 @@ impl World {
                 .as_ref()
                 .is_some_and(|stream| stream.standby == database.generation),
             diverged: database.diverged,
-            replica: to_peer.filter(|stream| stream.primary == database.generation).map(|stream| {
-                Replica { flush: stream.flushed, synchronous: database.synchronous }
-            }),
+            replica: to_peer
+                .filter(|stream| stream.primary == database.generation)
+                .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
             system_id: Some(1),
         }
     }

@@ -102,3 +102,21 @@ fn the_lease_ends_before_the_promise() {
         }
     }
 }
+
+/// Rule 7 (C7): the active node lives on a reference's answer, its LAN is cut, the peer's probe
+/// window fits into the cut, and the LAN heals.
+#[test]
+fn a_reference_counts_for_less_than_a_window() {
+    let path = Command::Cut(Cable::Eth1, None);
+    let (cut, mend) = (Command::Cut(Cable::Lan, Some(A)), Command::Mend(Cable::Lan, Some(A)));
+    for ppm in [[-20_000, 20_000], [20_000, -20_000]] {
+        let quick = (MILLI, MILLI);
+        let settings = Settings { promotion: quick, ..settings(Durability::Available, ppm) };
+        for until_cut in (120..280).step_by(8) {
+            for until_mend in (60..360).step_by(12) {
+                let (cut_after, mend_after) = (until_cut * MILLI, until_mend * MILLI);
+                must_hold(&settings, &[(0, &path), (cut_after, &cut), (mend_after, &mend)]);
+            }
+        }
+    }
+}

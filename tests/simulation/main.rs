@@ -5,6 +5,7 @@
 //! `SEED=n` replays one run and tells its story; `SEEDS=n` sets how many are tried; `REWRITE=1`
 //! writes the scenarios' stories anew.
 
+mod batch;
 mod branches;
 mod checker;
 mod clock;

@@ -16,11 +16,21 @@ pub enum Packet {
     AddressAsked,
     AddressAnswered(Answerer),
     /// The gateway's answer to a probe that left at this reading of the asker's clock.
-    ReferenceAnswered { life: u32, probed_at: u64 },
+    ReferenceAnswered {
+        life: u32,
+        probed_at: u64,
+    },
     /// The primary's log up to here.
-    Log { stream: u64, branch: BranchId, position: u64 },
+    Log {
+        stream: u64,
+        branch: BranchId,
+        position: u64,
+    },
     /// The replica flushed up to here.
-    Flushed { stream: u64, position: u64 },
+    Flushed {
+        stream: u64,
+        position: u64,
+    },
 }
 
 /// A host's LAN cable.

@@ -184,7 +184,10 @@ impl World {
             if self.network.neighbours() && !self.lan_loses(host) {
                 let (low, high) = self.settings.lan();
                 let delay = self.dice.span(low, high);
-                self.after(delay, What::Arrives { host: host.peer(), packet: Packet::AddressAsked });
+                self.after(
+                    delay,
+                    What::Arrives { host: host.peer(), packet: Packet::AddressAsked },
+                );
             }
             if self.network.foreign && self.network.on_lan(host) {
                 let packet = Packet::AddressAnswered(Answerer::Foreign);
@@ -316,4 +319,3 @@ impl World {
         }
     }
 }
-

@@ -107,11 +107,18 @@ impl World {
             }
         }
         self.note_paths();
+        self.settle_doubts();
+    }
+
+    /// The pair is settled and its nodes hear each other: what an exception left is behind them.
+    fn settle_doubts(&mut self) {
         let checker = &self.checker;
-        let doubtful = checker.hidden_seen || (checker.split_seen && !self.network.split);
-        if doubtful && self.hosts.iter().all(|host| host.frozen.is_none()) && self.settled() {
+        let reconciled = self.reconciled_after();
+        let together =
+            checker.together_since.is_some_and(|since| self.now > since + 2 * reconciled);
+        if (checker.hidden_seen || checker.split_seen) && together && self.settled() {
             self.checker.hidden_seen = false;
-            self.checker.split_seen = false;
+            self.checker.split_seen = self.network.split;
             self.checker.settled_anew();
         }
     }
@@ -145,9 +152,11 @@ impl World {
         let (source, generation) = (primary.database.log, primary.database.generation);
         let it = &mut self.hosts[standby.index()];
         let asks = it.alive() && it.database.state == DatabaseState::Standby;
-        let rewinds = it.database.deed.as_ref().is_some_and(|deed| {
-            deed.deed == duotone::protocol::action::DatabaseDeed::Promote
-        });
+        let rewinds = it
+            .database
+            .deed
+            .as_ref()
+            .is_some_and(|deed| deed.deed == duotone::protocol::action::DatabaseDeed::Promote);
         if !asks || !there || rewinds || !self.network.connects() {
             return;
         }

@@ -85,8 +85,8 @@ fn play(text: &str) -> Played {
         if world.is_none() && set(&mut settings, line) {
             continue;
         }
-        let world = world
-            .get_or_insert_with(|| World::new(settings.clone(), Dice::fixed(), Trace::told()));
+        let world =
+            world.get_or_insert_with(|| World::new(settings.clone(), Dice::fixed(), Trace::told()));
         if line == RULE {
             in_story = true;
             let lines = world.trace.lines.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 
-use crate::clock::{MICRO, MILLI, Nanos, SECOND};
+use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
 
@@ -85,16 +85,16 @@ pub type Schedule = Vec<(Nanos, Command)>;
 /// One to six troubles, often within one `lost_after` of each other.
 pub fn storm(dice: &mut Dice, made: &mut Vec<Trouble>) -> Schedule {
     let mut schedule = Schedule::new();
-    let mut at = dice.span(0, 300 * MILLI);
+    let mut at = dice.span(0, 300) * MILLI;
     for _ in 0..dice.span(1, 6) {
         let trouble = dice.pick(&Trouble::ALL);
         made.push(trouble);
-        add(dice, &mut schedule, at / MICRO * MICRO, trouble);
+        add(dice, &mut schedule, at, trouble);
         at += match dice.below(5) {
-            0 | 1 => dice.span(0, 260 * MILLI),
-            2 => dice.span(200 * MILLI, SECOND),
-            3 => dice.span(SECOND, 4 * SECOND),
-            _ => dice.span(3 * SECOND, 8 * SECOND),
+            0 | 1 => dice.span(0, 260) * MILLI,
+            2 => dice.span(200, 1_000) * MILLI,
+            3 => dice.span(1_000, 4_000) * MILLI,
+            _ => dice.span(3_000, 8_000) * MILLI,
         };
     }
     schedule.sort_by_key(|(at, _)| *at);
@@ -114,140 +114,220 @@ fn lasts(dice: &mut Dice) -> Option<Nanos> {
 }
 
 fn add(dice: &mut Dice, schedule: &mut Schedule, at: Nanos, trouble: Trouble) {
-    let host = dice.pick(&NodeId::ALL);
     let span = lasts(dice);
-    let end = span.map(|span| at + span);
-    let known = span.unwrap_or(4 * SECOND);
-    let mut push = |at: Nanos, command: Command| schedule.push((at, command));
-    let mut from_to = |begin: Command, finish: Command| {
-        push(at, begin);
-        if let Some(end) = end {
-            push(end, finish);
-        }
-    };
+    let mut making = Making { host: dice.pick(&NodeId::ALL), at, span, dice, schedule };
     match trouble {
-        Trouble::HostDies => from_to(Command::PowerOff(host), Command::PowerOn(host)),
-        Trouble::BothHostsDie => {
-            from_to(Command::PowerOff(host), Command::PowerOn(host));
-            let other = dice.span(0, 900 * MILLI);
-            push(at + dice.below(60) * MILLI, Command::PowerOff(host.peer()));
-            push(at + 100 * MILLI + other, Command::PowerOn(host.peer()));
-        }
-        Trouble::DaemonDies => {
-            from_to(Command::KillDaemon(host, false), Command::StartDaemon(host));
-        }
-        Trouble::DaemonDiesCleanly => {
-            from_to(Command::KillDaemon(host, true), Command::StartDaemon(host));
-        }
-        Trouble::DaemonHangs => from_to(Command::HangDaemon(host), Command::ResumeDaemon(host)),
-        Trouble::Freeze => push(at, Command::Freeze(host, known.max(150 * MILLI), false)),
-        Trouble::HiddenFreeze => push(at, Command::Freeze(host, known, true)),
-        Trouble::ShortFreeze => {
-            push(at, Command::Freeze(host, dice.span(30 * MILLI, 110 * MILLI), false));
-        }
-        Trouble::FreezeTwice => {
-            let hidden = dice.chance(200);
-            push(at, Command::Freeze(host, known, hidden));
-            let again = at + known + dice.span(0, 40 * MILLI);
-            push(again, Command::Freeze(host, dice.span(100 * MILLI, SECOND), false));
-        }
-        Trouble::Eth1Cut => {
-            from_to(Command::Cut(Cable::Eth1, None), Command::Mend(Cable::Eth1, None));
-        }
-        Trouble::Eth1OneWay => {
-            let (cable, side) = (dice.pick(&[Cable::Eth1, Cable::Eth0Path]), Some(host));
-            from_to(Command::Cut(cable, side), Command::Mend(cable, side));
-        }
-        Trouble::EveryPathCut => {
-            for cable in [Cable::Eth1, Cable::Eth0Path] {
-                from_to(Command::Cut(cable, None), Command::Mend(cable, None));
-            }
-        }
-        Trouble::PathThenCrash => {
-            for cable in [Cable::Eth1, Cable::Eth0Path] {
-                from_to(Command::Cut(cable, Some(host)), Command::Mend(cable, Some(host)));
-            }
-            let soon = at + dice.span(0, 300 * MILLI);
-            let whose = dice.pick(&NodeId::ALL);
-            let crash = dice.pick(&[0u8, 1, 2]);
-            push(
-                soon,
-                match crash {
-                    0 => Command::PowerOff(whose),
-                    1 => Command::KillDaemon(whose, false),
-                    _ => Command::Cut(Cable::Eth1, None),
-                },
-            );
-        }
-        Trouble::Isolated => {
-            for cable in [Cable::Eth1, Cable::Lan] {
-                let side = if cable == Cable::Eth1 { None } else { Some(host) };
-                from_to(Command::Cut(cable, side), Command::Mend(cable, side));
-            }
-        }
-        Trouble::LanCut => cut(&mut from_to, Cable::Lan, host),
-        Trouble::LanUnplugged => cut(&mut from_to, Cable::LanPlug, host),
-        Trouble::GatewayGone => {
-            let side = if dice.chance(500) { Some(host) } else { None };
-            from_to(Command::Cut(Cable::Gateway, side), Command::Mend(Cable::Gateway, side));
-        }
-        Trouble::LanSplit => {
-            from_to(Command::SplitLan(true), Command::SplitLan(false));
-            from_to(Command::Cut(Cable::Eth1, None), Command::Mend(Cable::Eth1, None));
-        }
-        Trouble::ForeignHost => from_to(Command::Foreign(true), Command::Foreign(false)),
-        Trouble::ReplicationHangs => {
-            from_to(Command::Replication(false), Command::Replication(true));
-        }
-        Trouble::DiskSlow => {
-            let takes = dice.span(20 * MILLI, 700 * MILLI);
-            from_to(Command::DiskTakes(host, takes), Command::DiskTakes(host, 2 * MILLI));
-        }
-        Trouble::DiskFails => {
-            from_to(Command::DiskFails(host, true), Command::DiskFails(host, false));
-        }
-        Trouble::SlowWorld => push(at, Command::SlowWorld(host, known)),
-        Trouble::Loss => {
-            from_to(Command::Loss(dice.span(30, 100)), Command::Loss(0));
-            push(at, Command::Twice(20));
-        }
-        Trouble::Leave => {
-            from_to(Command::Order(host, Order::Leave), Command::Order(host, Order::Return));
-        }
-        Trouble::PromotionSlow => {
-            push(at, Command::PromotionTakes(host, dice.span(300 * MILLI, 3 * SECOND)));
-        }
-        Trouble::PromotionFails => {
-            from_to(Command::PromotionFails(host, true), Command::PromotionFails(host, false));
-        }
-        Trouble::CopySlow => push(at, Command::CopyTakes(host, dice.span(2 * SECOND, 6 * SECOND))),
-        Trouble::AddressDeleted => push(at, Command::DeleteAddress(host)),
-        Trouble::HealsWhilePromoting => {
-            for cable in [Cable::Eth1, Cable::Eth0Path, Cable::Lan] {
-                push(at, Command::Cut(cable, Some(host)));
-            }
-            push(at, Command::PromotionTakes(host.peer(), dice.span(50 * MILLI, SECOND)));
-            for cable in [Cable::Lan, Cable::Eth1, Cable::Eth0Path] {
-                let mend = Box::new(Command::Mend(cable, Some(host)));
-                let after = dice.span(0, 600 * MILLI);
-                push(at, Command::WhenPromoting(host.peer(), after, mend));
-            }
-        }
-        Trouble::DiesWhilePromoting => {
-            push(at, Command::PowerOff(host));
-            let whose = dice.pick(&NodeId::ALL);
-            let then = match dice.below(4) {
-                0 => Command::PowerOn(host),
-                1 => Command::PowerOff(host.peer()),
-                2 => Command::KillDaemon(host.peer(), false),
-                _ => Command::Cut(Cable::Lan, Some(whose)),
-            };
-            let after = dice.span(0, 150 * MILLI);
-            push(at, Command::WhenPromoting(host.peer(), after, Box::new(then)));
-        }
+        Trouble::HostDies
+        | Trouble::BothHostsDie
+        | Trouble::DaemonDies
+        | Trouble::DaemonDiesCleanly
+        | Trouble::DaemonHangs
+        | Trouble::Freeze
+        | Trouble::HiddenFreeze
+        | Trouble::ShortFreeze
+        | Trouble::FreezeTwice
+        | Trouble::Leave => making.of_hosts(trouble),
+        Trouble::Eth1Cut
+        | Trouble::Eth1OneWay
+        | Trouble::EveryPathCut
+        | Trouble::PathThenCrash
+        | Trouble::Isolated
+        | Trouble::LanCut
+        | Trouble::LanUnplugged
+        | Trouble::GatewayGone
+        | Trouble::LanSplit
+        | Trouble::ForeignHost
+        | Trouble::Loss => making.of_cables(trouble),
+        Trouble::ReplicationHangs
+        | Trouble::DiskSlow
+        | Trouble::DiskFails
+        | Trouble::SlowWorld
+        | Trouble::PromotionSlow
+        | Trouble::PromotionFails
+        | Trouble::CopySlow
+        | Trouble::AddressDeleted
+        | Trouble::HealsWhilePromoting
+        | Trouble::DiesWhilePromoting => making.of_work(trouble),
     }
 }
 
-fn cut(from_to: &mut impl FnMut(Command, Command), cable: Cable, host: NodeId) {
-    from_to(Command::Cut(cable, Some(host)), Command::Mend(cable, Some(host)));
+/// One trouble being written into the schedule.
+struct Making<'a> {
+    host: NodeId,
+    at: Nanos,
+    span: Option<Nanos>,
+    dice: &'a mut Dice,
+    schedule: &'a mut Schedule,
+}
+
+impl Making<'_> {
+    fn push(&mut self, at: Nanos, command: Command) {
+        self.schedule.push((at, command));
+    }
+
+    fn from_to(&mut self, begin: Command, finish: Command) {
+        self.push(self.at, begin);
+        if let Some(span) = self.span {
+            self.push(self.at + span, finish);
+        }
+    }
+
+    fn cut(&mut self, cable: Cable, side: Option<NodeId>) {
+        self.from_to(Command::Cut(cable, side), Command::Mend(cable, side));
+    }
+
+    fn known(&self) -> Nanos {
+        self.span.unwrap_or(4 * SECOND)
+    }
+
+    fn of_hosts(&mut self, trouble: Trouble) {
+        let (host, at, known) = (self.host, self.at, self.known());
+        match trouble {
+            Trouble::HostDies => self.from_to(Command::PowerOff(host), Command::PowerOn(host)),
+            Trouble::BothHostsDie => {
+                self.from_to(Command::PowerOff(host), Command::PowerOn(host));
+                let (soon, other) = (self.dice.below(60), self.dice.span(0, 900 * MILLI));
+                self.push(at + soon * MILLI, Command::PowerOff(host.peer()));
+                self.push(at + 100 * MILLI + other, Command::PowerOn(host.peer()));
+            }
+            Trouble::DaemonDies => {
+                self.from_to(Command::KillDaemon(host, false), Command::StartDaemon(host));
+            }
+            Trouble::DaemonDiesCleanly => {
+                self.from_to(Command::KillDaemon(host, true), Command::StartDaemon(host));
+            }
+            Trouble::DaemonHangs => {
+                self.from_to(Command::HangDaemon(host), Command::ResumeDaemon(host));
+            }
+            Trouble::Freeze => {
+                self.push(at, Command::Freeze(host, known.max(150 * MILLI), false));
+            }
+            Trouble::HiddenFreeze => self.push(at, Command::Freeze(host, known, true)),
+            Trouble::ShortFreeze => {
+                let short = self.dice.span(30 * MILLI, 110 * MILLI);
+                self.push(at, Command::Freeze(host, short, false));
+            }
+            Trouble::FreezeTwice => {
+                let hidden = self.dice.chance(200);
+                self.push(at, Command::Freeze(host, known, hidden));
+                let again = at + known + self.dice.span(0, 40 * MILLI);
+                let second = self.dice.span(100 * MILLI, SECOND);
+                self.push(again, Command::Freeze(host, second, false));
+            }
+            _ => {
+                let (leave, back) = (Order::Leave, Order::Return);
+                self.from_to(Command::Order(host, leave), Command::Order(host, back));
+            }
+        }
+    }
+
+    fn of_cables(&mut self, trouble: Trouble) {
+        let host = self.host;
+        match trouble {
+            Trouble::Eth1Cut => self.cut(Cable::Eth1, None),
+            Trouble::Eth1OneWay => {
+                let cable = self.dice.pick(&[Cable::Eth1, Cable::Eth0Path]);
+                self.cut(cable, Some(host));
+            }
+            Trouble::EveryPathCut => {
+                self.cut(Cable::Eth1, None);
+                self.cut(Cable::Eth0Path, None);
+            }
+            Trouble::PathThenCrash => {
+                self.cut(Cable::Eth1, Some(host));
+                self.cut(Cable::Eth0Path, Some(host));
+                let soon = self.at + self.dice.span(0, 300 * MILLI);
+                let whose = self.dice.pick(&NodeId::ALL);
+                let then = match self.dice.below(3) {
+                    0 => Command::PowerOff(whose),
+                    1 => Command::KillDaemon(whose, false),
+                    _ => Command::Cut(Cable::Eth1, None),
+                };
+                self.push(soon, then);
+            }
+            Trouble::Isolated => {
+                self.cut(Cable::Eth1, None);
+                self.cut(Cable::Lan, Some(host));
+            }
+            Trouble::LanCut => self.cut(Cable::Lan, Some(host)),
+            Trouble::LanUnplugged => self.cut(Cable::LanPlug, Some(host)),
+            Trouble::GatewayGone => {
+                let side = self.dice.chance(500).then_some(host);
+                self.cut(Cable::Gateway, side);
+            }
+            Trouble::LanSplit => {
+                self.from_to(Command::SplitLan(true), Command::SplitLan(false));
+                self.cut(Cable::Eth1, None);
+            }
+            Trouble::ForeignHost => self.from_to(Command::Foreign(true), Command::Foreign(false)),
+            _ => {
+                let per_mille = self.dice.span(30, 100);
+                self.from_to(Command::Loss(per_mille), Command::Loss(0));
+                self.push(self.at, Command::Twice(20));
+            }
+        }
+    }
+
+    fn of_work(&mut self, trouble: Trouble) {
+        let (host, at, known) = (self.host, self.at, self.known());
+        match trouble {
+            Trouble::ReplicationHangs => {
+                self.from_to(Command::Replication(false), Command::Replication(true));
+            }
+            Trouble::DiskSlow => {
+                let takes = self.dice.span(20, 700) * MILLI;
+                self.from_to(Command::DiskTakes(host, takes), Command::DiskTakes(host, 2 * MILLI));
+            }
+            Trouble::DiskFails => {
+                self.from_to(Command::DiskFails(host, true), Command::DiskFails(host, false));
+            }
+            Trouble::SlowWorld => self.push(at, Command::SlowWorld(host, known)),
+            Trouble::PromotionSlow => {
+                let takes = self.dice.span(300, 3_000) * MILLI;
+                self.push(at, Command::PromotionTakes(host, takes));
+            }
+            Trouble::PromotionFails => {
+                let (fails, works) = (true, false);
+                self.from_to(
+                    Command::PromotionFails(host, fails),
+                    Command::PromotionFails(host, works),
+                );
+            }
+            Trouble::CopySlow => {
+                let takes = self.dice.span(2_000, 6_000) * MILLI;
+                self.push(at, Command::CopyTakes(host, takes));
+            }
+            Trouble::AddressDeleted => self.push(at, Command::DeleteAddress(host)),
+            Trouble::HealsWhilePromoting => self.heals_while_promoting(),
+            _ => self.dies_while_promoting(),
+        }
+    }
+
+    fn heals_while_promoting(&mut self) {
+        let (host, at) = (self.host, self.at);
+        for cable in [Cable::Eth1, Cable::Eth0Path, Cable::Lan] {
+            self.push(at, Command::Cut(cable, Some(host)));
+        }
+        let takes = self.dice.span(50, 1_000) * MILLI;
+        self.push(at, Command::PromotionTakes(host.peer(), takes));
+        for cable in [Cable::Lan, Cable::Eth1, Cable::Eth0Path] {
+            let mend = Box::new(Command::Mend(cable, Some(host)));
+            let after = self.dice.span(0, 600) * MILLI;
+            self.push(at, Command::WhenPromoting(host.peer(), after, mend));
+        }
+    }
+
+    fn dies_while_promoting(&mut self) {
+        let (host, at) = (self.host, self.at);
+        self.push(at, Command::PowerOff(host));
+        let whose = self.dice.pick(&NodeId::ALL);
+        let then = match self.dice.below(4) {
+            0 => Command::PowerOn(host),
+            1 => Command::PowerOff(host.peer()),
+            2 => Command::KillDaemon(host.peer(), false),
+            _ => Command::Cut(Cable::Lan, Some(whose)),
+        };
+        let after = self.dice.span(0, 150) * MILLI;
+        self.push(at, Command::WhenPromoting(host.peer(), after, Box::new(then)));
+    }
 }

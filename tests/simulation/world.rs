@@ -46,8 +46,16 @@ pub struct World {
 #[derive(Clone)]
 pub enum What {
     /// Host-internal, due by the host's own clock; dies with the kernel's life.
-    Inside { host: NodeId, boot: u32, due: u64, what: Inside },
-    Arrives { host: NodeId, packet: Packet },
+    Inside {
+        host: NodeId,
+        boot: u32,
+        due: u64,
+        what: Inside,
+    },
+    Arrives {
+        host: NodeId,
+        packet: Packet,
+    },
     Outside(Box<Outside>),
     /// Clients commit.
     Commit,
