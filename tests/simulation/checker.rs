@@ -10,7 +10,7 @@ use duotone::protocol::node::Durability;
 
 use crate::branches::{BranchId, Place};
 use crate::clock::SECOND;
-use crate::host::{Life, Thaw};
+use crate::host::Life;
 use crate::settings::{LATENESS, nanos};
 use crate::world::World;
 
@@ -129,25 +129,23 @@ impl World {
         let settling =
             self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
         let split = self.network.split || (self.checker.split_seen && settling);
+        let hidden = self.checker.hidden_seen;
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
             let holds = it.address.is_some() || it.database.state == DatabaseState::Writable;
             let resumed = now < it.daemon.changed + release;
-            let frozen = it.thawed.is_some_and(|thaw| now < thaw.at + lifetime);
+            let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
             if (cut_off || frozen) && holds && (it.daemon.state != Life::Running || resumed) {
                 exceptions.remnant += 1;
                 return true;
             }
-            match it.thawed {
-                Some(Thaw { at, hidden: false }) if now < at + release => {
-                    exceptions.wake_window += 1;
-                    return true;
-                }
-                Some(Thaw { at, hidden: true }) if apart || now < at + unseen => {
-                    exceptions.hidden_freeze += 1;
-                    return true;
-                }
-                _ => {}
+            if it.thawed.is_some_and(|at| now < at + release) {
+                exceptions.wake_window += 1;
+                return true;
+            }
+            if it.thawed_unseen.is_some_and(|at| hidden && (apart || now < at + unseen)) {
+                exceptions.hidden_freeze += 1;
+                return true;
             }
         }
         if split {
@@ -280,8 +278,8 @@ impl World {
         let vouched = nanos(timing.long_validity) + release;
         let it = &self.hosts[other.index()];
         let off = self.checker.off_gateway[other.index()];
-        let upset = it.daemon.changed.max(it.thawed.map_or(0, |thaw| thaw.at)) + release;
-        let hidden = it.thawed.is_some_and(|thaw| thaw.hidden);
+        let upset = it.daemon.changed.max(it.thawed.unwrap_or(0)) + release;
+        let hidden = it.thawed_unseen.is_some();
         let serves = it.address.is_some() || it.database.state == DatabaseState::Writable;
         let active = it.daemon.stance == Stance::Active;
         if off.is_some_and(|since| self.now > since + vouched)

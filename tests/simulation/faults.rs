@@ -5,7 +5,7 @@ use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
 use crate::command::{Cable, Command};
-use crate::host::{Freeze, Life, Thaw, Trouble};
+use crate::host::{Freeze, Life, Trouble};
 use crate::settings::{LATENESS, nanos};
 use crate::world::{Inside, Outside, What, World};
 
@@ -78,6 +78,7 @@ impl World {
         it.boot += 1;
         it.clock = Clock::booted(self.now, local, ppm);
         it.thawed = None;
+        it.thawed_unseen = None;
         let life = it.daemon.life;
         self.inside(host, daemon_after, Inside::DaemonStarts { life });
     }
@@ -183,7 +184,10 @@ impl World {
         let it = &mut self.hosts[host.index()];
         let Some(Freeze { hidden, .. }) = it.frozen.take() else { return };
         it.clock.go_on(self.now);
-        it.thawed = Some(Thaw { at: self.now, hidden });
+        it.thawed = Some(self.now);
+        if hidden {
+            it.thawed_unseen = Some(self.now);
+        }
         let deferred = std::mem::take(&mut it.deferred);
         for what in deferred {
             // The kernel wakes before the pulse: it answers, and the database acknowledges.

@@ -20,7 +20,9 @@ pub struct Host {
     pub frozen: Option<Freeze>,
     /// What came while the host was frozen.
     pub deferred: Vec<What>,
-    pub thawed: Option<Thaw>,
+    /// The end of the last freeze, and of the last that the clock hid; true times.
+    pub thawed: Option<Nanos>,
+    pub thawed_unseen: Option<Nanos>,
     /// The floating address is in the kernel; the number names the last renewal.
     pub address: Option<u64>,
     pub renewals: u64,
@@ -42,12 +44,6 @@ pub struct Freeze {
     pub hidden: bool,
     /// Packets queued by the network card.
     pub packets: u32,
-}
-
-#[derive(Clone, Copy)]
-pub struct Thaw {
-    pub at: Nanos,
-    pub hidden: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,6 +110,7 @@ impl Host {
             frozen: None,
             deferred: Vec::new(),
             thawed: None,
+            thawed_unseen: None,
             address: None,
             renewals: 0,
             address_free: 0,
