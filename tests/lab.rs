@@ -99,7 +99,8 @@ fn a_killed_demo_is_cleared_by_the_next_and_an_interrupted_one_by_itself() {
         let pid = child.id().to_string();
         let files = Path::new("/var/tmp").join(format!("duotone-demo-{pid}"));
         let up = files.join("run-0/pbx-b/duotone.toml");
-        for _ in 0..600 {
+        // Another demo on this machine may be under way: then this one waits.
+        for _ in 0..6000 {
             if up.exists() {
                 break;
             }

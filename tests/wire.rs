@@ -270,7 +270,7 @@ fn a_long_history_loses_its_oldest_forks() {
 #[test]
 fn the_layout_is_as_documented() {
     let datagram = bytes(&plain(), LinkSet(0x0102));
-    assert_eq!(datagram[..8], *b"duot\x01\x01\x01\x07");
+    assert_eq!(datagram[..8], *b"duot\x01\x01\x01\x4f");
     assert_eq!(datagram[8..24], *pair().as_bytes());
     assert_eq!(datagram[24..28], [1, 6, 0, 0b10]);
     assert_eq!(datagram[28..44], [0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3]);
@@ -278,8 +278,8 @@ fn the_layout_is_as_documented() {
     assert_eq!(datagram[68], 1);
     assert_eq!(datagram[69..77], 250_000_000u64.to_be_bytes());
     assert_eq!(datagram[77..86], [0, 0, 0, 0, 0, 0, 0, 4, 1]);
-    assert_eq!(datagram[230..235], [1, 1, 2, 2, 2]);
-    assert_eq!(datagram[247..263], [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2]);
+    assert_eq!(datagram[302..307], [1, 1, 2, 2, 2]);
+    assert_eq!(datagram[319..335], [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2]);
 }
 
 /// RFC 4231, test case 2; its key is shorter than a block, as ours is, and padded the same way.

@@ -199,6 +199,16 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<ExitKind> {
     }
     require_programs()?;
     clock::catch_signals()?;
+    match play_and_report(options) {
+        Err(error) if error.is::<clock::Interrupted>() => {
+            println!("interrupted; everything was removed");
+            Ok(ExitKind::Interrupted)
+        }
+        ended => ended,
+    }
+}
+
+fn play_and_report(options: &DemoOptions) -> anyhow::Result<ExitKind> {
     let mut run = RunDirectory::open()?;
     let outcome = play_all(options, run.data());
     match &outcome {
@@ -208,21 +218,13 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<ExitKind> {
         _ => {}
     }
     drop(run);
-    match outcome {
-        Ok(outcomes) => {
-            println!("\n{}", report::table(&outcomes));
-            if let Some(path) = &options.json {
-                let text = serde_json::to_string_pretty(&report::json(options, &outcomes))?;
-                std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-            }
-            Ok(if report::kept(&outcomes) { ExitKind::Kept } else { ExitKind::Broken })
-        }
-        Err(error) if error.is::<clock::Interrupted>() => {
-            println!("interrupted; everything was removed");
-            Ok(ExitKind::Interrupted)
-        }
-        Err(error) => Err(error),
+    let outcomes = outcome?;
+    println!("\n{}", report::table(&outcomes));
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report::json(options, &outcomes))?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
+    Ok(if report::kept(&outcomes) { ExitKind::Kept } else { ExitKind::Broken })
 }
 
 fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> {
