@@ -26,6 +26,8 @@ pub struct Checker {
     pub last_served: u64,
     /// Since when heartbeats pass both ways.
     pub together_since: Option<u64>,
+    /// Since when they do not.
+    pub apart_since: Option<u64>,
     /// Since when each host has no reference.
     pub off_gateway: [Option<u64>; 2],
     /// When the hosts were last not on the same LAN.
@@ -75,6 +77,7 @@ impl Checker {
             claims: BTreeMap::new(),
             last_served: 0,
             together_since: Some(0),
+            apart_since: None,
             off_gateway: [None; 2],
             lan_apart: 0,
             split_seen: false,
@@ -290,6 +293,24 @@ impl World {
             && self.checker.forced.is_none()
         {
             self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
+        }
+    }
+
+    /// Rule 12: consent comes before the term (C10): who neither hears its peer nor reaches a
+    /// reference claims no term.
+    pub fn check_claim(&mut self, host: NodeId, term: Term) {
+        if term.node != host || term <= self.hosts[host.index()].disk.term {
+            return;
+        }
+        let timing = &self.settings.timing;
+        let late = 4 * LATENESS;
+        let (valid, lost) = (nanos(timing.long_validity), nanos(timing.lost_after + timing.delay));
+        let off = self.checker.off_gateway[host.index()]
+            .is_some_and(|since| self.now > since + valid + late);
+        let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
+        let thawed = self.hosts[host.index()].thawed_unseen.is_some();
+        if off && deaf && !thawed && self.checker.forced.is_none() {
+            self.break_rule(format!("rule 12: {host} claims the term {term} without consent"));
         }
     }
 

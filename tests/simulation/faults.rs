@@ -269,6 +269,8 @@ impl World {
             (false, _) => self.checker.together_since = None,
             (true, Some(_)) => {}
         }
+        let apart_since = self.checker.apart_since.unwrap_or(self.now);
+        self.checker.apart_since = (!together).then_some(apart_since);
         if !self.network.neighbours() {
             self.checker.lan_apart = self.now;
         }

@@ -137,7 +137,10 @@ impl World {
                 let event = Box::new(Event::Announced { group, sent });
                 self.inside(host, 100 * MICRO, Inside::Tell { life, event });
             }
-            Action::SaveState { ticket, state } => self.save(host, ticket, state),
+            Action::SaveState { ticket, state } => {
+                self.check_claim(host, state.term);
+                self.save(host, ticket, state);
+            }
             Action::Database { ticket, deed } => self.begin_deed(host, ticket, deed),
             Action::Services { goal, .. } => self.order_services(host, goal),
         }

@@ -165,7 +165,7 @@ impl Making<'_> {
         self.schedule.push((at, command));
     }
 
-    fn from_to(&mut self, begin: Command, finish: Command) {
+    fn between(&mut self, begin: Command, finish: Command) {
         self.push(self.at, begin);
         if let Some(span) = self.span {
             self.push(self.at + span, finish);
@@ -173,7 +173,7 @@ impl Making<'_> {
     }
 
     fn cut(&mut self, cable: Cable, side: Option<NodeId>) {
-        self.from_to(Command::Cut(cable, side), Command::Mend(cable, side));
+        self.between(Command::Cut(cable, side), Command::Mend(cable, side));
     }
 
     fn known(&self) -> Nanos {
@@ -183,21 +183,21 @@ impl Making<'_> {
     fn of_hosts(&mut self, trouble: Trouble) {
         let (host, at, known) = (self.host, self.at, self.known());
         match trouble {
-            Trouble::HostDies => self.from_to(Command::PowerOff(host), Command::PowerOn(host)),
+            Trouble::HostDies => self.between(Command::PowerOff(host), Command::PowerOn(host)),
             Trouble::BothHostsDie => {
-                self.from_to(Command::PowerOff(host), Command::PowerOn(host));
+                self.between(Command::PowerOff(host), Command::PowerOn(host));
                 let (soon, other) = (self.dice.below(60), self.dice.span(0, 900 * MILLI));
                 self.push(at + soon * MILLI, Command::PowerOff(host.peer()));
                 self.push(at + 100 * MILLI + other, Command::PowerOn(host.peer()));
             }
             Trouble::DaemonDies => {
-                self.from_to(Command::KillDaemon(host, false), Command::StartDaemon(host));
+                self.between(Command::KillDaemon(host, false), Command::StartDaemon(host));
             }
             Trouble::DaemonDiesCleanly => {
-                self.from_to(Command::KillDaemon(host, true), Command::StartDaemon(host));
+                self.between(Command::KillDaemon(host, true), Command::StartDaemon(host));
             }
             Trouble::DaemonHangs => {
-                self.from_to(Command::HangDaemon(host), Command::ResumeDaemon(host));
+                self.between(Command::HangDaemon(host), Command::ResumeDaemon(host));
             }
             Trouble::Freeze => {
                 self.push(at, Command::Freeze(host, known.max(150 * MILLI), false));
@@ -216,7 +216,7 @@ impl Making<'_> {
             }
             _ => {
                 let (leave, back) = (Order::Leave, Order::Return);
-                self.from_to(Command::Order(host, leave), Command::Order(host, back));
+                self.between(Command::Order(host, leave), Command::Order(host, back));
             }
         }
     }
@@ -256,13 +256,13 @@ impl Making<'_> {
                 self.cut(Cable::Gateway, side);
             }
             Trouble::LanSplit => {
-                self.from_to(Command::SplitLan(true), Command::SplitLan(false));
+                self.between(Command::SplitLan(true), Command::SplitLan(false));
                 self.cut(Cable::Eth1, None);
             }
-            Trouble::ForeignHost => self.from_to(Command::Foreign(true), Command::Foreign(false)),
+            Trouble::ForeignHost => self.between(Command::Foreign(true), Command::Foreign(false)),
             _ => {
                 let per_mille = self.dice.span(30, 100);
-                self.from_to(Command::Loss(per_mille), Command::Loss(0));
+                self.between(Command::Loss(per_mille), Command::Loss(0));
                 self.push(self.at, Command::Twice(20));
             }
         }
@@ -272,14 +272,14 @@ impl Making<'_> {
         let (host, at, known) = (self.host, self.at, self.known());
         match trouble {
             Trouble::ReplicationHangs => {
-                self.from_to(Command::Replication(false), Command::Replication(true));
+                self.between(Command::Replication(false), Command::Replication(true));
             }
             Trouble::DiskSlow => {
                 let takes = self.dice.span(20, 700) * MILLI;
-                self.from_to(Command::DiskTakes(host, takes), Command::DiskTakes(host, 2 * MILLI));
+                self.between(Command::DiskTakes(host, takes), Command::DiskTakes(host, 2 * MILLI));
             }
             Trouble::DiskFails => {
-                self.from_to(Command::DiskFails(host, true), Command::DiskFails(host, false));
+                self.between(Command::DiskFails(host, true), Command::DiskFails(host, false));
             }
             Trouble::SlowWorld => self.push(at, Command::SlowWorld(host, known)),
             Trouble::PromotionSlow => {
@@ -288,7 +288,7 @@ impl Making<'_> {
             }
             Trouble::PromotionFails => {
                 let (fails, works) = (true, false);
-                self.from_to(
+                self.between(
                     Command::PromotionFails(host, fails),
                     Command::PromotionFails(host, works),
                 );
