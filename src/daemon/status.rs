@@ -110,7 +110,7 @@ fn advice(status: &Status) -> Option<&'static str> {
             Some("rebuild this standby from the peer: its log has left the peer's")
         }
         (Authority::Active | Authority::Standby | Authority::Joining, _)
-            if other_database(status) =>
+            if status.peer != Liveness::Lost && other_database(status) =>
         {
             Some(
                 "rebuild the database that is not a copy of the other: the system identifiers \
