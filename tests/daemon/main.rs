@@ -1,0 +1,9 @@
+//! The daemon as its users meet it: two real `duotone run` on two hosts (namespaces), their cables
+//! pulled, their processes killed, their files damaged.
+
+mod boot;
+mod ownership;
+mod pair;
+mod takeover;
+mod upkeep;
+mod world;
