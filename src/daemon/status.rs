@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::journal::Journal;
 use crate::adapters::clock;
+use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
 use crate::config::Config;
 use crate::protocol::event::{DatabaseState, Presence};
@@ -83,9 +84,19 @@ pub fn doing(status: &Status) -> &'static str {
     }
 }
 
+/// The two servers are no copies of one cluster.
+pub fn other_system(status: &Status) -> Option<Finding> {
+    let (local, peer) = (status.database.system_id?, status.peer_says.as_ref()?.system_id?);
+    Finding::systems(local, peer)
+}
+
 /// What an administrator should do, if anything.
 fn advice(status: &Status) -> Option<&'static str> {
     match (status.authority, status.why) {
+        _ if other_system(status).is_some() => Some(
+            "the two databases are not copies of one cluster: make the standby's anew with \
+             pg_basebackup from the one that has the rows",
+        ),
         (Authority::Held, Why::MayLackRows) => Some(
             "bring the peer back; or, if it is off for good and its last rows may be lost: \
              duotone failover --force --reason TEXT",
@@ -133,11 +144,7 @@ fn peer(config: &Config, status: &Status, now: Instant) -> Value {
         "last_heard_ms": status.last_heard.map(|heard| ms(now, heard)),
         "software": says.map(software),
         "same_configuration": says.map(|says| says.config_hash == config.hash),
-        "same_database": says.map(|says| {
-            says.system_id.is_none()
-                || status.database.system_id.is_none()
-                || says.system_id == status.database.system_id
-        }),
+        "same_database": says.map(|_| other_system(status).is_none()),
         "term": says.map(|says| says.term.to_string()),
         "certified": says.map(|says| says.certified),
         "left": status.peer_left,

@@ -2,8 +2,11 @@
 //! pulled, their processes killed, their files damaged.
 
 mod boot;
+mod files;
+mod hostile;
 mod ownership;
 mod pair;
+mod systemd;
 mod takeover;
 mod upkeep;
 mod world;

@@ -24,7 +24,6 @@ const ADDRESS_CHANGES: u32 = 0x10 | 0x100;
 pub struct Change {
     pub at: Instant,
     pub host: usize,
-    pub address: IpAddr,
     pub held: bool,
 }
 
@@ -138,7 +137,7 @@ impl Watcher {
             false => seen.held[host].remove(&address),
         };
         if changed {
-            seen.changes.push(Change { at: Instant::now(), host, address, held });
+            seen.changes.push(Change { at: Instant::now(), host, held });
         }
     }
 

@@ -16,7 +16,7 @@ pub const DUOTONE: &str = env!("CARGO_BIN_EXE_duotone");
 pub const V4: &str = "192.0.2.10";
 pub const V6: &str = "2001:db8::10";
 const NAMES: [&str; 2] = ["pbx-a", "pbx-b"];
-const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+pub const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
 
 /// What the configuration file says, where tests differ.
 #[derive(Clone)]
@@ -107,6 +107,11 @@ impl Pair {
         let Wanted { durability, mode, addresses, services, postgres } = &self.wanted;
         let here = self.world.here();
         let here = here.display();
+        // A standby's eth0 that is down carries nothing.
+        let ethernet = match mode.contains("\"down\"") {
+            true => "",
+            false => "[[link]]\nkind = \"ethernet\"\ninterface = \"eth0\"\n",
+        };
         format!(
             r#"[pair]
 name = "office"
@@ -126,10 +131,7 @@ name = "pbx-b"
 kind = "udp"
 interface = "eth1"
 addresses = {{ pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }}
-[[link]]
-kind = "ethernet"
-interface = "eth0"
-
+{ethernet}
 [floating]
 interface = "eth0"
 {mode}

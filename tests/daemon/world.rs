@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
-pub const GATEWAY: &str = "192.0.2.1";
 pub const HOSTS: [&str; 2] = ["a", "b"];
 /// The third machine on the LAN.
 pub const X: &str = "x";
