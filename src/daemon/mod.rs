@@ -25,7 +25,7 @@ use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::postgres::Database;
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
 use crate::protocol::node::Setup;
@@ -97,7 +97,6 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let state = open_state(&config)?;
     let setup = setup(&config, &state)?;
     let exchange = exchange(&config, setup.session)?;
-    let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
     let socket = config.socket.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -107,6 +106,8 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
     runtime.block_on(tasks.run_until(async move {
         // Before the pulse: a second daemon must not get as far as to claim anything.
         let socket = ControlSocket::listen(&socket, None)?;
+        prepare_interface(&config);
+        let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
         let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
         let (pulse, outlets) =
             pulse::start(setup, exchange, lan).map_err(system("starting the real-time thread"))?;
@@ -171,6 +172,19 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
         pulse.join().map_err(|died| Error::Pulse(died.to_string()))?;
     }
     Ok(left)
+}
+
+/// Where the interface is the role, whoever joins has it as a standby keeps it, bare or down: an
+/// interface that the system brought up at boot holds no address, so nothing else would touch it.
+fn prepare_interface(config: &Config) {
+    match config.floating.mode {
+        Mode::Interface { .. } => {
+            if let Err(trouble) = pulse::address::release_all(&config.floating) {
+                tracing::warn!("LAN: {trouble}");
+            }
+        }
+        Mode::Address => {}
+    }
 }
 
 /// What the running database server lacks for a pair, for `config check`.

@@ -15,8 +15,10 @@ use crate::protocol::identity::GroupId;
 use crate::pulse::queue::{Letter, Post, PostError};
 use crate::pulse::report::{Outlets, Snapshot};
 
-/// Between two regular looks at the database.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two regular looks at the database, while something is to come of them.
+const LOOK_OFTEN: Duration = Duration::from_millis(100);
+/// The same, while the standby is certified and nothing is expected to change.
+const LOOK_SELDOM: Duration = Duration::from_millis(300);
 
 /// The running work; its latest view of the node.
 pub(super) struct Work {
@@ -111,14 +113,13 @@ fn disk(state: StateFile, post: Post) -> std::sync::mpsc::Sender<(Ticket, Durabl
     sender
 }
 
-/// One deed at a time; a later one cancels an earlier one; between them, a look every 100 ms.
+/// One deed at a time; a later one cancels an earlier one; between them, regular looks.
 async fn database(
     shared: Arc<Shared>,
     mut orders: mpsc::UnboundedReceiver<(Ticket, DatabaseDeed)>,
 ) {
     let Some(mut database) = server(&shared) else { return };
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look_at = tokio::time::Instant::now();
     let mut next = None;
     let mut said = String::new();
     let mut checked = false;
@@ -131,9 +132,10 @@ async fn database(
                     Some(order) => Some(order),
                     None => return,
                 },
-                _ = looks.tick() => None,
+                () = tokio::time::sleep_until(look_at) => None,
             },
         };
+        look_at = tokio::time::Instant::now() + pause(&shared);
         let Some((ticket, deed)) = order else {
             let seen = tokio::select! {
                 biased;
@@ -179,6 +181,14 @@ fn told(findings: &[Finding]) -> bool {
         tracing::warn!("database: {finding}");
     }
     true
+}
+
+fn pause(shared: &Shared) -> Duration {
+    let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
+    let calm = journal.latest.as_ref().is_some_and(|snapshot| {
+        snapshot.status.certifying || snapshot.status.certificate_ends.is_some()
+    });
+    if calm { LOOK_SELDOM } else { LOOK_OFTEN }
 }
 
 /// A lasting trouble is one line, not ten a second.

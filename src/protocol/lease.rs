@@ -2,6 +2,7 @@
 
 use super::heartbeat::{Heartbeat, Promise};
 use super::identity::Session;
+use super::peer::does_nothing;
 use super::sent::Sent;
 use super::time::Instant;
 use super::timing::Timing;
@@ -43,18 +44,28 @@ impl Lease {
             // Valid only when it echoes this session; it replaces the lease (C27). And freshly: a
             // peer that took the role from a node that hung may have left since, with the echo of
             // what that node had said before.
-            (Promise::Leaving, Some(sent)) if at.since(sent.at) < timing.lost_after => {
-                *self = Lease { until: None, left: Some(heartbeat.session) };
+            (Promise::Leaving, Some(sent)) => {
+                if at.since(sent.at) < timing.lost_after {
+                    *self = Lease { until: None, left: Some(heartbeat.session) };
+                }
             }
-            (Promise::For(promise), Some(sent)) => {
-                let until = sent.at + timing.lease(promise);
-                self.until = Some(self.until.map_or(until, |known| known.max(until)));
-                self.left = None;
+            (Promise::Leaving, None) => {}
+            (Promise::For(_) | Promise::None, _) => {
+                // Whoever has left stays bound until it hears this heartbeat echoed, which is later
+                // than now, and must then find this node silent: an ordinary promise, counted from
+                // its arrival (rule 3).
+                if self.left.take().is_some() && does_nothing(heartbeat.stance) {
+                    self.extend(at + timing.lease(timing.lost_after));
+                }
             }
-            // Whoever left speaks again without confirming: nothing remains but a fresh echo.
-            (Promise::None | Promise::For(_), _) => self.left = None,
-            (Promise::Leaving, Some(_) | None) => {}
         }
+        if let (Promise::For(promise), Some(sent)) = (heartbeat.promise, echoed) {
+            self.extend(sent.at + timing.lease(promise));
+        }
+    }
+
+    fn extend(&mut self, until: Instant) {
+        self.until = self.until.max(Some(until));
     }
 
     /// The agreement or the role ended: an ordinary lease does not survive it. That the peer has

@@ -3,10 +3,13 @@
 //! No clock, socket, file, randomness, log or async; core and alloc only (checked in CI).
 //! The rules are those of the failover protocol, cited as "rule N" at the line that obeys them.
 
+mod act;
 pub mod action;
 pub mod arbiter;
+mod ask;
 pub mod certificate;
 pub mod compare;
+mod desire;
 pub mod durable;
 pub mod event;
 mod evidence;
@@ -21,6 +24,7 @@ pub mod peer;
 pub mod place;
 pub mod plan;
 pub mod sent;
+mod speak;
 pub mod status;
 pub mod table;
 pub mod time;

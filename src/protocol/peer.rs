@@ -206,7 +206,8 @@ impl Peer {
     }
 }
 
-fn does_nothing(stance: Stance) -> bool {
+/// It neither serves nor takes.
+pub(super) fn does_nothing(stance: Stance) -> bool {
     match stance {
         Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => true,
         Stance::Taking | Stance::Promoted | Stance::Active => false,

@@ -228,6 +228,8 @@ impl Step {
             | Step::ServicesStoodDown
             | Step::Announced
             | Step::ServicesServing => true,
+            // The release time of the lease is there once, not once for each of the two.
+            Step::AddressesReleased => true,
             // Whoever serves keeps the address while its services or its database are restarted,
             // and while a later mark is being written.
             Step::ServicesPrepared | Step::StateDurable | Step::DatabaseWritable => {
@@ -236,7 +238,6 @@ impl Step {
             Step::Consented
             | Step::ArbitrationProved
             | Step::AddressesHeld
-            | Step::AddressesReleased
             | Step::DatabaseNotWritable
             | Step::DatabaseStandingBy
             | Step::DatabaseFollowing => false,

@@ -157,9 +157,9 @@ fn a_node_with_another_key_or_name_takes_nothing_and_says_why() {
         std::thread::sleep(Duration::from_secs(1));
         assert!(pair.serves(active) && !pair.serves(standby));
         assert!(pair.log(standby).contains(&format!("was refused: {reason}")));
-        pair.terminate(standby);
+        pair.kill(standby);
     };
-    pair.terminate(standby);
+    pair.kill(standby);
     pair.write_key(HOSTS[standby], &KEY.replace("00", "01"));
     wrong(&mut pair, Refused::WrongKey);
     pair.write_key(HOSTS[standby], KEY);

@@ -2,6 +2,8 @@
 //! pulled, their processes killed, their files damaged.
 
 mod boot;
+mod cluster;
+mod database;
 mod files;
 mod hostile;
 mod ownership;

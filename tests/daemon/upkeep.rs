@@ -59,6 +59,26 @@ fn deleted_by_hand(pair: &Pair, active: usize) {
 }
 
 #[test]
+fn a_standby_that_goes_and_comes_back_moves_nothing() {
+    let Some((mut pair, active)) = Pair::settled(Wanted::default()) else { return };
+    let standby = 1 - active;
+    let term = pair.status(active)["term"].clone();
+    for ending in ["in order", "by kill -9", "in order"] {
+        match ending {
+            "in order" => assert_eq!(pair.terminate(standby), Some(0)),
+            _ => pair.kill(standby),
+        }
+        std::thread::sleep(Duration::from_millis(400));
+        assert!(pair.serves(active), "{ending}");
+        pair.start(standby);
+        assert_eq!(pair.settle(), active, "{ending}");
+        assert_eq!(pair.status(active)["term"], term, "{ending}: it was taken again");
+    }
+    let taken = pair.ownership.changes();
+    assert!(taken.iter().all(|change| change.host == active && change.held), "{taken:#?}");
+}
+
+#[test]
 fn services_and_addresses_are_read_again_without_a_role_change() {
     let Some((mut pair, active)) = Pair::settled(Wanted::default()) else { return };
     let standby = 1 - active;

@@ -1,0 +1,153 @@
+//! What should be: on the disk, of the database's waiting, of following the peer.
+
+use super::durable::Durable;
+use super::event::DatabaseState;
+use super::heartbeat::{Heartbeat, Stance};
+use super::lead::{Authority, Comparison};
+use super::log::Branches;
+use super::node::{Claim, Durability, Node};
+use super::plan::Follow;
+use super::time::Instant;
+
+impl Node {
+    /// What should be on the disk.
+    pub(super) fn desired(&self, now: Instant) -> Durable {
+        let mut desired = self.durable;
+        match (self.authority, self.claim) {
+            (Authority::Taking | Authority::Active, Some(claim)) => {
+                self.desire_of_claim(now, claim, &mut desired);
+            }
+            (Authority::Taking | Authority::Active, None) => {}
+            (Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking, _) => {
+                self.desire_of_waiting(now, &mut desired)
+            }
+        }
+        desired
+    }
+
+    fn desire_of_claim(&self, now: Instant, claim: Claim, desired: &mut Durable) {
+        desired.term = claim.term;
+        desired.active = true;
+        desired.leaving = None;
+        desired.lone = desired.lone.max(claim.adopted_lone);
+        if !self.setup.database {
+            if self.durable.term == claim.term {
+                desired.served = claim.term;
+            }
+        } else if let (DatabaseState::Writable, Some(log), true) =
+            (self.database.state, &self.database.log, claim.promoting)
+        {
+            if desired.served != claim.term {
+                desired.served = claim.term;
+                desired.branches = desired.branches.with(log.timeline, claim.term);
+            }
+        }
+        if self.authority != Authority::Active || desired.served != claim.term {
+            return;
+        }
+        if self.issuer.lone() {
+            desired.peer_excluded = true;
+            desired.lone = desired.served;
+        } else if self.issuer.may_clear_exclusion(&self.database) {
+            desired.peer_excluded = false;
+        }
+        let idle = self
+            .heard(now)
+            .filter(|peer| matches!(peer.stance, Stance::Joining | Stance::Standby | Stance::Held));
+        if let Some(peer) = idle
+            && peer.lone > desired.lone
+            && self.contains_peer() == Some(true)
+        {
+            desired.lone = peer.lone;
+        }
+    }
+
+    fn desire_of_waiting(&self, now: Instant, desired: &mut Durable) {
+        if !self.prepared() {
+            return;
+        }
+        desired.active = false;
+        if self.orders.leave {
+            desired.leaving = self.peer.last.as_ref().map(|peer| peer.session);
+        } else if self.return_confirmed() {
+            desired.leaving = None;
+        }
+        let peer = self.heard(now);
+        let serving = peer.filter(|peer| peer.stance == Stance::Active);
+        let loses = self.authority == Authority::Joining
+            && peer.is_some()
+            && self.comparison() == Comparison::Lose;
+        if loses || (self.authority == Authority::Standby && serving.is_some()) {
+            // The peer may hold newer rows from here on (rule 18).
+            desired.peer_excluded = false;
+        }
+        let Some(peer) = serving.filter(|_| self.authority == Authority::Standby) else { return };
+        if self.follow(now) == Follow::ByRejoining {
+            desired.copy_unfinished = true;
+        }
+        if self.follows_branch_of(peer) {
+            desired.term = desired.term.max(peer.term);
+            desired.served = peer.served;
+            desired.lone = peer.lone;
+            desired.copy_unfinished = false;
+            if let Some(log) = &peer.log {
+                desired.branches = Branches::of(log);
+            }
+        }
+    }
+
+    /// This node has replayed the branch that the peer serves (rule 13).
+    fn follows_branch_of(&self, peer: &Heartbeat) -> bool {
+        if !self.setup.database {
+            return true;
+        }
+        match (self.log(), &peer.log) {
+            (Some(mine), Some(theirs)) => {
+                self.database.streaming && mine.timeline == theirs.timeline
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
+    /// The peer has heard that this node no longer leaves, or is not the one that was told (C27).
+    fn return_confirmed(&self) -> bool {
+        let (Some(told), Some(peer)) = (self.durable.leaving, &self.peer.last) else {
+            return false;
+        };
+        let echoes_return = peer.echo.is_some_and(|echo| {
+            self.sent.echoed(&echo).is_some() && echo.sequence >= self.orders.returned_from
+        });
+        peer.session != told || echoes_return
+    }
+
+    pub(super) fn follow(&self, now: Instant) -> Follow {
+        let serves = self.heard(now).is_some_and(|peer| {
+            peer.stance == Stance::Active
+                && self.authority == Authority::Standby
+                && peer.system_id == self.database.system_id
+        });
+        if !serves || !self.setup.database || self.outranks() || self.log().is_none() {
+            Follow::No
+        } else if self.follows_directly()
+            && !self.durable.copy_unfinished
+            && !self.database.diverged
+        {
+            Follow::Directly
+        } else if self.setup.rejoin {
+            Follow::ByRejoining
+        } else {
+            Follow::No
+        }
+    }
+
+    /// Commits wait for the standby unless this node may and does acknowledge alone (rule 17).
+    pub(super) fn synchronous(&self) -> bool {
+        let lone_on_disk = self.durable.peer_excluded && self.durable.lone == self.durable.served;
+        match self.setup.durability {
+            Durability::Async => false,
+            Durability::Strict | Durability::Available => {
+                !(self.authority == Authority::Active && self.issuer.lone() && lone_on_disk)
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What this node's heartbeats say.
+
+use alloc::vec::Vec;
+
+use super::action::Action;
+use super::event::Presence;
+use super::heartbeat::{GroupReport, Heartbeat, Promise};
+use super::lead::Authority;
+use super::node::Node;
+use super::time::Instant;
+
+impl Node {
+    pub(super) fn speak(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let stance = self.stance();
+        if now < self.clock.heartbeat_due && stance == self.clock.said {
+            return;
+        }
+        let certifying = self.authority == Authority::Active && self.issuer.certifying();
+        let sequence = self.sent.note(now, self.peer.last_heard());
+        self.issuer.sent(sequence, now, certifying, &self.setup.timing);
+        self.clock.heartbeat_due = now + self.setup.timing.interval;
+        self.clock.said = stance;
+        actions.push(Action::SendHeartbeat(Heartbeat {
+            node: self.setup.me,
+            session: self.setup.session,
+            sequence,
+            echo: self.peer.echo(now),
+            stance,
+            promise: self.promise(),
+            term: self.durable.term,
+            served: self.durable.served,
+            lone: self.durable.lone,
+            certifying,
+            certified: self.certificate.usable(now),
+            excludes_you: self.durable.peer_excluded,
+            log: self.stated_log(),
+            system_id: self.database.system_id,
+            groups: (0..self.groups.len()).map(|index| self.report(now, index)).collect(),
+            software: self.setup.software,
+            config_hash: self.setup.config_hash,
+            maintenance: false,
+        }));
+    }
+
+    /// Rule 1, and only while nothing of this node's can act against it: not while it asks or
+    /// takes, not before it is seen released, not while it might hold newer rows than the peer.
+    fn promise(&self) -> Promise {
+        let told = self.peer.last.as_ref().map(|peer| peer.session);
+        match self.authority {
+            Authority::Asking | Authority::Taking | Authority::Active => Promise::None,
+            Authority::Joining | Authority::Held | Authority::Standby => {
+                if !self.prepared() {
+                    Promise::None
+                } else if self.orders.leave && told.is_some() && self.durable.leaving == told {
+                    Promise::Leaving
+                } else if self.durable.peer_excluded {
+                    Promise::None
+                } else {
+                    Promise::For(self.setup.timing.lost_after)
+                }
+            }
+        }
+    }
+
+    pub(super) fn report(&self, now: Instant, index: usize) -> GroupReport {
+        GroupReport {
+            serving: self.groups[index].presence == Presence::Held,
+            health: self.health(now, index),
+        }
+    }
+}
