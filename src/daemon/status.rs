@@ -94,8 +94,8 @@ pub fn other_system(status: &Status) -> Option<Finding> {
 fn advice(status: &Status) -> Option<&'static str> {
     match (status.authority, status.why) {
         _ if other_system(status).is_some() => Some(
-            "the two databases are not copies of one cluster: make the standby's anew with \
-             pg_basebackup from the one that has the rows",
+            "the two databases are not copies of one cluster: stop duotone on the node that has the \
+             wrong one, and make its copy anew with pg_basebackup from the other",
         ),
         (Authority::Held, Why::MayLackRows) => Some(
             "bring the peer back; or, if it is off for good and its last rows may be lost: \

@@ -173,3 +173,19 @@ impl Watcher {
         })
     }
 }
+
+#[test]
+fn two_holders_are_seen() {
+    let Some(world) = World::new(true) else { return };
+    let ownership = Ownership::watch(&world, &["192.0.2.10"]);
+    let change =
+        |host: &str, verb: &str| world.ip(host, &format!("addr {verb} 192.0.2.10/24 dev eth0"));
+    for host in HOSTS {
+        change(host, "add");
+        change(host, "del");
+    }
+    crate::world::soon("all of it is seen", || ownership.changes().len() == 4);
+    ownership.assert_never_two();
+    HOSTS.iter().for_each(|host| drop(change(host, "add")));
+    crate::world::soon("it is seen", || !ownership.seen.lock().unwrap().overlaps.is_empty());
+}

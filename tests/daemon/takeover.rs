@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::pair::{Pair, V4, V6, Wanted, running, service};
-use crate::world::{HOSTS, soon, within};
+use nix::sys::signal::Signal;
+
+use crate::pair::{Pair, V4, V6, Wanted, running, said, service};
+use crate::world::{HOSTS, signal, soon, within};
 
 const MACS: [&str; 2] = ["02:00:00:00:00:00", "02:00:00:00:00:01"];
 
@@ -114,6 +116,42 @@ fn a_dead_daemon_s_address_expires_before_the_other_takes_it() {
     pair.start(active);
     assert_eq!(pair.settle(), standby, "a returning node stands by");
     assert!(!pair.log(active).contains("panic"));
+}
+
+#[test]
+fn a_released_address_is_free_at_once() {
+    let Some((mut pair, active)) = Pair::settled(Wanted::default()) else { return };
+    let standby = 1 - active;
+    pair.kill(active);
+    // As the unit's ExecStopPost= does.
+    let released = said(&mut pair.duotone(active, &["release"]));
+    assert_eq!(released.code, 0, "{released:?}");
+    assert_eq!(released.out, format!("{V4}, {V6} released from eth0\n"));
+    assert!(!pair.world.has(HOSTS[active], V4) && !pair.world.has(HOSTS[active], V6));
+    let took = pair.serves_within(standby, Duration::from_secs(2));
+    assert!(took < Duration::from_millis(1900), "no lifetime had to end: {took:?}");
+    pair.ownership.assert_never_two();
+}
+
+#[test]
+fn a_frozen_daemon_that_thaws_drops_the_role_before_anything_else() {
+    let Some((pair, active)) = Pair::settled(Wanted::default()) else { return };
+    let standby = 1 - active;
+    signal(pair.pid(active), Signal::SIGSTOP);
+    pair.serves_within(standby, Duration::from_secs(6));
+    signal(pair.pid(active), Signal::SIGCONT);
+    assert_eq!(pair.settle(), standby);
+    pair.ownership.assert_never_two();
+    assert!(!pair.world.has(HOSTS[active], V4));
+
+    // A hiccup is none: the lease holds.
+    let term = pair.status(standby)["term"].clone();
+    signal(pair.pid(standby), Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(60));
+    signal(pair.pid(standby), Signal::SIGCONT);
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(pair.settle(), standby);
+    assert_eq!(pair.status(standby)["term"], term);
 }
 
 #[test]
