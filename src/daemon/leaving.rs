@@ -33,7 +33,7 @@ pub(super) async fn leave(shared: &Arc<Shared>, mut work: Work) -> bool {
             let status = &snapshot.status;
             let released = status.authority == Authority::Held
                 && !status.durable.active
-                && !(with_database && !not_writable(status.database.state));
+                && (!with_database || not_writable(status.database.state));
             let told = status.durable.leaving.is_some() || status.peer == Liveness::Lost;
             if released && told {
                 // One interval more, so that the promise has left on every link.
