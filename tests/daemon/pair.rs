@@ -239,7 +239,7 @@ gateways = ["192.0.2.1"]
                     && other["role"] == "standby"
                     && other["stance"] == "standby"
                     && certified
-                    && said.iter().all(|status| services_good(status))
+                    && said.iter().all(services_good)
             };
             active = (0..2).find(good);
             active.is_some()

@@ -46,10 +46,17 @@ fn cut_eth1(pair: &Pair, active: usize) {
 fn deleted_by_hand(pair: &Pair, active: usize) {
     let (world, host) = (&pair.world, HOSTS[active]);
     let route = || world.ip(host, "route show default").contains("via 192.0.2.1");
-    for (address, length) in [(V4, 24), (V6, 64)] {
+    let before = pair.ownership.changes().len();
+    for (address, length) in [(V4, 24), (V6, 64)].repeat(3) {
         world.ip(host, &format!("addr del {address}/{length} dev eth0"));
         within(AT_ONCE, &format!("{address} is back"), || world.has(host, address));
     }
+    soon("all of it is seen", || pair.ownership.changes().len() >= before + 12);
+    let changes = pair.ownership.changes();
+    let gaps = changes[before..].chunks(2).map(|change| change[1].at - change[0].at);
+    // Not by the next renewal, which is up to half a second later.
+    let quick = gaps.filter(|gap| *gap < Duration::from_millis(60)).count();
+    assert!(quick >= 4, "{quick} of 6 came back at once: {changes:#?}");
     within(AT_ONCE, "the route is there", route);
     world.ip(host, "route del default");
     within(AT_ONCE, "the route is back", route);
