@@ -15,7 +15,14 @@ fn main() -> ExitCode {
     if let Some(code) = lab::inside(std::env::args_os()) {
         return code;
     }
-    cli::main(&Parts { run, dead_man, release, demo, table: || Ok(table::print(&table::table())) })
+    cli::main(&Parts {
+        run,
+        dead_man,
+        release,
+        database,
+        demo,
+        table: || Ok(table::print(&table::table())),
+    })
 }
 
 fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
@@ -44,6 +51,11 @@ fn release(config: &Config) -> Result<String, Error> {
             Err(Error::other(format!("{} not seen released: the kernel shows {seen:?}", names())))
         }
     }
+}
+
+fn database(config: &Config) -> Vec<String> {
+    let findings = daemon::check_database(config);
+    findings.unwrap_or_else(|error| vec![format!("the database was not looked at: {error}")])
 }
 
 fn demo(asked: &Demo) -> Result<Exit, Error> {

@@ -10,10 +10,20 @@ use crate::config::{Config, Link, Mode, check};
 
 use super::{Error, Exit, say};
 
-pub(super) fn check(path: &Path, node: Option<&str>, file_only: bool) -> Result<Exit, Error> {
+/// `database` says what the running server lacks.
+pub(super) fn check(
+    path: &Path,
+    node: Option<&str>,
+    file_only: bool,
+    database: fn(&Config) -> Vec<String>,
+) -> Result<Exit, Error> {
     let config =
         if file_only { Config::load_without_keys(path, node)? } else { Config::load(path, node)? };
-    let findings = if file_only { Vec::new() } else { check::live(&config) };
+    let mut findings = Vec::new();
+    if !file_only {
+        findings.extend(check::live(&config).iter().map(ToString::to_string));
+        findings.extend(database(&config));
+    }
     let mut text = summary(path, &config);
     if !findings.is_empty() {
         text.push_str("\non this host:\n");

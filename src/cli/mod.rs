@@ -162,7 +162,7 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Reload => ask::reload(&options.socket()),
         Verb::Keygen { path } => keygen::make(path, &options.config),
         Verb::Config(ConfigVerb::Check { file_only }) => {
-            check::check(&options.config, options.node.as_deref(), file_only)
+            check::check(&options.config, options.node.as_deref(), file_only, parts.database)
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Parts {
     /// Release the floating addresses of this host; the sentence
     /// says what was seen afterwards.
     pub release: fn(&Config) -> Result<String, Error>,
+    /// What the running database server lacks, as sentences.
+    pub database: fn(&Config) -> Vec<String>,
     /// Show the lab.
     pub demo: fn(&Demo) -> Result<Exit, Error>,
     /// The decision table.
@@ -31,6 +33,7 @@ impl Default for Parts {
             run: |_, _, _| Err(Error::NotBuiltIn("run")),
             dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
             release: |_| Err(Error::NotBuiltIn("release")),
+            database: |_| Vec::new(),
             demo: |_| Err(Error::NotBuiltIn("demo")),
             table: || Err(Error::NotBuiltIn("explain --table")),
         }

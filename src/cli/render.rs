@@ -140,6 +140,9 @@ fn unfit_peer(data: &Value) -> Option<String> {
     if let Some(fault) = unheard(seen) {
         return Some(fault);
     }
+    if flag(seen, "same_database") == Some(false) {
+        return Some("its database is of another cluster".to_owned());
+    }
     match text(seen, "role") {
         Some(role) if role != "standby" => return Some(format!("it is {role}")),
         Some(_) | None => {}
@@ -156,6 +159,9 @@ fn unfit(data: &Value) -> Option<String> {
     let seen = data.get("peer_seen").unwrap_or(&Value::Null);
     if let Some(fault) = unheard(seen) {
         return Some(format!("the peer: {fault}"));
+    }
+    if flag(seen, "same_database") == Some(false) {
+        return Some("its database is of another cluster than the peer's".to_owned());
     }
     let waits = text(data, "durability").as_deref() != Some("async");
     let database = data.get("database").is_some_and(|database| !database.is_null());

@@ -155,6 +155,15 @@ pub enum Link {
     },
 }
 
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Link::Udp { interface, .. } => write!(f, "link {interface} (udp)"),
+            Link::Ethernet { interface } => write!(f, "link {interface} (ethernet)"),
+        }
+    }
+}
+
 /// The floating addresses of the group `main`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Floating {

@@ -1,53 +1,55 @@
-//! The dead man: a small process that outlives the daemon just long enough to stop its database.
+//! The dead man: a small process that outlives the daemon just long enough to stop what it ran.
 //!
-//! Services die with the daemon, addresses expire in the kernel; a server that outlived both would
-//! go on acknowledging local writes while the peer takes over (rule 24, C9). The dead man waits on a
-//! pipe whose other end only the daemon holds; when it closes and no new daemon has locked the state
-//! directory within the address lifetime, it stops the server at once.
+//! Addresses expire in the kernel, and a service's first process is told of the daemon's death; a
+//! server that outlived both would go on acknowledging local writes while the peer takes over (rule
+//! 24, C9), and a service's other processes may go on as well. The dead man waits on a pipe whose
+//! other end only the daemon holds; when it closes and no new daemon has locked the state directory
+//! within the address lifetime, it stops the server at once, and what is left of the services.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::{RECORDS, Source};
 use crate::adapters::postgres::Database;
+use crate::adapters::process;
 use crate::adapters::state_file::{OpenError, StateFile};
 use crate::config::Config;
 use crate::protocol::action::DatabaseDeed;
-use crate::protocol::plan::not_writable;
+use crate::protocol::event::DatabaseState;
 
 /// The verb of the command line that is the dead man; not for people.
 pub const VERB: &str = "dead-man";
 
-/// The watching process; dropping this is what it waits for.
+/// What is left of a service has had the whole lifetime to end in order.
+const GRACE: Duration = Duration::from_millis(100);
+/// A process that cannot be killed is no reason to stay for ever.
+const SERVICES_WITHIN: Duration = Duration::from_secs(10);
+
+/// The watching process. Dropping this, as every end of the daemon does, is what it waits for.
 #[derive(Debug)]
 pub struct DeadMan {
-    child: Option<Child>,
+    child: Child,
 }
 
-/// Starts it, if there is a database to stop.
+/// Starts it.
 ///
 /// # Errors
 /// The process could not be started: the promise of rule 24 could not be kept.
 pub fn post(config: &Config, source: &Source) -> io::Result<DeadMan> {
-    if config.postgres.is_none() {
-        return Ok(DeadMan { child: None });
-    }
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(VERB).arg("--config").arg(&source.path).args(["--node", config.name()]);
     // A signal to the daemon's group is not meant for it.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-    Ok(DeadMan { child: Some(command.spawn()?) })
+    Ok(DeadMan { child: command.spawn()? })
 }
 
-impl Drop for DeadMan {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // An orderly end: the daemon has seen to the database itself.
-            if let Err(error) = child.kill().and_then(|()| child.wait()) {
-                tracing::error!("the dead man could not be dismissed: {error}");
-            }
+impl DeadMan {
+    /// For an orderly end: the daemon has seen everything stopped itself.
+    pub fn dismiss(mut self) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            tracing::error!("the dead man could not be dismissed: {error}");
         }
     }
 }
@@ -55,17 +57,16 @@ impl Drop for DeadMan {
 /// Is the dead man: returns when nothing is left to watch.
 ///
 /// # Errors
-/// The server could not be seen stopped.
+/// Something could not be seen stopped.
 pub fn watch(config: &Config) -> Result<(), String> {
     let mut daemon = io::stdin().lock();
     let mut byte = [0];
     while daemon.read(&mut byte).is_ok_and(|read| read > 0) {}
-    let Some(postgres) = &config.postgres else { return Ok(()) };
     let end = Instant::now() + config.timing.address_lifetime;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(50));
         match StateFile::open(&config.state_dir) {
-            // A new daemon is there: it joins, and sees to the database first of all.
+            // A new daemon is there: it joins, and sees to all of it first of all.
             Err(OpenError::InUse(_)) => return Ok(()),
             Ok(_) | Err(OpenError::Io { .. }) => {}
         }
@@ -74,17 +75,31 @@ pub fn watch(config: &Config) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
+    let (database, services) =
+        runtime.block_on(async { tokio::join!(stop_database(config), stop_services(config)) });
+    database.and(services)
+}
+
+async fn stop_database(config: &Config) -> Result<(), String> {
+    let Some(postgres) = &config.postgres else { return Ok(()) };
     let mut database = Database::new(postgres, &config.timing, &config.names, config.me);
-    runtime.block_on(async {
-        let seen = database.look().await;
-        if not_writable(seen.state) {
-            return Ok(());
+    // A standby, too: a promotion may be on its way.
+    match database.perform(DatabaseDeed::StopNow).await.state {
+        DatabaseState::Stopped => Ok(()),
+        state => Err(format!("the database is not seen stopped: {state:?}")),
+    }
+}
+
+async fn stop_services(config: &Config) -> Result<(), String> {
+    let records = config.state_dir.join(RECORDS);
+    let left = process::leftovers(&records).map_err(|error| error.to_string())?;
+    let mut obstacles = Vec::new();
+    let stopped = tokio::time::timeout(SERVICES_WITHIN, async {
+        for name in &left {
+            let obstacle = |text| obstacles.push(format!("{name}: {text}"));
+            process::stop_leftover(&records, name, GRACE, obstacle).await;
         }
-        let seen = database.perform(DatabaseDeed::StopNow).await;
-        if not_writable(seen.state) {
-            Ok(())
-        } else {
-            Err(format!("the database is still {:?}", seen.state))
-        }
-    })
+    });
+    let stopped = stopped.await.is_ok();
+    if stopped { Ok(()) } else { Err(obstacles.join("; ")) }
 }

@@ -56,10 +56,7 @@ fn evidence(config: &Config, snapshot: &Snapshot, now: Instant) -> Vec<String> {
         ),
     });
     for link in &snapshot.links {
-        let name = match &link.link {
-            crate::config::Link::Udp { interface, .. } => format!("link {interface} (udp)"),
-            crate::config::Link::Ethernet { interface } => format!("link {interface} (ethernet)"),
-        };
+        let name = &link.link;
         lines.push(match link.direction {
             Direction::Both => format!("{name}: both directions work"),
             Direction::OnlyFromPeer => format!("{name}: {peer} does not hear this node"),

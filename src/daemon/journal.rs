@@ -1,5 +1,6 @@
 //! What happened, for people: one log line per change, one timed line per step of a takeover.
 
+use super::status;
 use super::timeline::Timeline;
 use crate::config::Config;
 use crate::protocol::action::Action;
@@ -9,6 +10,7 @@ use crate::protocol::lead::{Authority, Why};
 use crate::protocol::peer::Liveness;
 use crate::protocol::time::{Duration, Instant};
 use crate::pulse::report::{Record, Recorded, Snapshot};
+use crate::wire::Refused;
 
 /// The daemon's memory for people.
 pub struct Journal {
@@ -20,6 +22,9 @@ pub struct Journal {
     liveness: Option<Liveness>,
     reported_lost_records: u64,
     trouble: Option<(Instant, String)>,
+    /// Refusals of heartbeats that were told, by link.
+    refused: Vec<Vec<Refused>>,
+    other_system: bool,
 }
 
 impl Journal {
@@ -34,6 +39,8 @@ impl Journal {
             liveness: None,
             reported_lost_records: 0,
             trouble: None,
+            refused: vec![Vec::new(); config.links.len()],
+            other_system: false,
         }
     }
 
@@ -76,7 +83,31 @@ impl Journal {
             tracing::warn!("{lost} records did not fit: this log has a gap");
             self.reported_lost_records = snapshot.lost.records;
         }
+        self.refusals(snapshot);
+        self.systems(snapshot);
         self.latest = Some(snapshot.clone());
+    }
+
+    /// One line for each reason on each link; `status` has the numbers.
+    fn refusals(&mut self, snapshot: &Snapshot) {
+        for (link, told) in snapshot.links.iter().zip(&mut self.refused) {
+            for (reason, _) in link.hearing.refused.iter() {
+                if !told.contains(&reason) {
+                    tracing::warn!("{}: a datagram was refused: {reason}", link.link);
+                    told.push(reason);
+                }
+            }
+        }
+    }
+
+    /// Said when it is found, and again when it has been otherwise.
+    fn systems(&mut self, snapshot: &Snapshot) {
+        let finding = status::other_system(&snapshot.status);
+        match &finding {
+            Some(finding) if !self.other_system => tracing::error!("database: {finding}"),
+            Some(_) | None => {}
+        }
+        self.other_system = finding.is_some();
     }
 
     /// A lasting trouble comes with every probe: one line a minute says it.

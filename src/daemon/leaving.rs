@@ -10,36 +10,46 @@ use super::{Shared, work};
 use crate::protocol::event::{Event, Order};
 use crate::protocol::lead::Authority;
 use crate::protocol::peer::Liveness;
+use crate::protocol::plan::not_writable;
 
 /// systemd's own limit (TimeoutStopSec) is longer.
 const RELEASE_WITHIN: Duration = Duration::from_secs(8);
 const SERVICES_WITHIN: Duration = Duration::from_secs(20);
 
-/// Leaves the pair, and returns when everything was seen released or time is up; then the unit's
-/// `ExecStopPost=` has the last word.
-pub(super) async fn leave(shared: &Arc<Shared>, mut work: Work) {
+/// Leaves the pair, and returns when everything was seen given up (true) or time is up; then the
+/// dead man and the unit's `ExecStopPost=` have the last word.
+pub(super) async fn leave(shared: &Arc<Shared>, mut work: Work) -> bool {
     tracing::info!("leaving: the role and the addresses are given up");
     work::tell(&shared.post, Event::Operator(Order::Leave)).await;
     let end = Instant::now() + RELEASE_WITHIN;
+    let (interval, with_database) = {
+        let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+        (config.timing.interval, config.postgres.is_some())
+    };
+    let mut left = false;
     while Instant::now() < end {
         let snapshot = work.snapshots.borrow_and_update().clone();
         if let Some(snapshot) = snapshot {
             let status = &snapshot.status;
-            let released = status.authority == Authority::Held && !status.durable.active;
+            let released = status.authority == Authority::Held
+                && !status.durable.active
+                && (!with_database || not_writable(status.database.state));
             let told = status.durable.leaving.is_some() || status.peer == Liveness::Lost;
             if released && told {
                 // One interval more, so that the promise has left on every link.
-                sleep(interval(shared) * 3).await;
+                sleep(interval * 3).await;
+                left = true;
                 break;
             }
         }
         sleep(Duration::from_millis(20)).await;
     }
-    if timeout(SERVICES_WITHIN, shared.services.stop_all()).await.is_err() {
+    if !left {
+        tracing::error!("the role, the addresses or the database were not seen given up");
+    }
+    let stopped = timeout(SERVICES_WITHIN, shared.services.stop_all()).await.is_ok();
+    if !stopped {
         tracing::error!("not every service was seen stopped");
     }
-}
-
-fn interval(shared: &Shared) -> Duration {
-    shared.config.lock().unwrap_or_else(PoisonError::into_inner).timing.interval
+    left && stopped
 }

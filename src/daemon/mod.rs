@@ -22,9 +22,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapters::control_socket::{ControlSocket, ListenError};
+use crate::adapters::postgres::Database;
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
 use crate::protocol::node::Setup;
@@ -38,6 +39,9 @@ use crate::wire::{Key, Keys, PairTag};
 
 use self::journal::Journal;
 use self::work::Work;
+
+/// Of the state directory: what the next life, or the dead man, must know about the services.
+const RECORDS: &str = "services";
 
 /// Where the configuration came from, to read it again.
 #[derive(Clone, Debug)]
@@ -90,24 +94,24 @@ pub(crate) struct Shared {
 /// # Errors
 /// See [`Error`]; nothing is left held when it returns.
 pub fn run(config: Config, source: Source) -> Result<(), Error> {
-    let state = StateFile::open(&config.state_dir)?;
+    let state = open_state(&config)?;
     let setup = setup(&config, &state)?;
     let exchange = exchange(&config, setup.session)?;
-    let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
     let socket = config.socket.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("starting the runtime"))?;
-    let _dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
     let tasks = tokio::task::LocalSet::new();
     runtime.block_on(tasks.run_until(async move {
         // Before the pulse: a second daemon must not get as far as to claim anything.
         let socket = ControlSocket::listen(&socket, None)?;
+        prepare_interface(&config);
+        let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
+        let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
         let (pulse, outlets) =
             pulse::start(setup, exchange, lan).map_err(system("starting the real-time thread"))?;
-        let services =
-            Services::supervise(config.services.clone(), config.state_dir.join("services"));
+        let services = Services::supervise(config.services.clone(), config.state_dir.join(RECORDS));
         let shared = Arc::new(Shared {
             journal: Mutex::new(Journal::new(&config)),
             services,
@@ -120,12 +124,15 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             let shared = Arc::clone(&shared);
             move |request| answer::answer(Arc::clone(&shared), request)
         }));
-        tend(&shared, pulse, work).await
+        if tend(&shared, pulse, work).await? {
+            dead_man.dismiss();
+        }
+        Ok(())
     }))
 }
 
-/// Signals, systemd's watchdog, and the end.
-async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<(), Error> {
+/// Signals, systemd's watchdog, and the end; true when everything was seen given up by then.
+async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Error> {
     let listen = |kind| signal(kind).map_err(system("listening for signals"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -159,12 +166,49 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<(), Erro
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
-    leaving::leave(shared, work).await;
+    let left = leaving::leave(shared, work).await;
     // The pulse has nothing left to hold; if it cannot be told, it has ended.
     if shared.post.send(Letter::Stop).is_ok() {
         pulse.join().map_err(|died| Error::Pulse(died.to_string()))?;
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Where the interface is the role, whoever joins has it as a standby keeps it, bare or down: an
+/// interface that the system brought up at boot holds no address, so nothing else would touch it.
+fn prepare_interface(config: &Config) {
+    match config.floating.mode {
+        Mode::Interface { .. } => {
+            if let Err(trouble) = pulse::address::release_all(&config.floating) {
+                tracing::warn!("LAN: {trouble}");
+            }
+        }
+        Mode::Address => {}
+    }
+}
+
+/// What the running database server lacks for a pair, for `config check`.
+///
+/// # Errors
+/// The system gives no runtime to ask with.
+pub fn check_database(config: &Config) -> std::io::Result<Vec<String>> {
+    let Some(postgres) = &config.postgres else { return Ok(Vec::new()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut database = Database::new(postgres, &config.timing, &config.names, config.me);
+    let findings = runtime.block_on(database.check());
+    Ok(findings.iter().map(ToString::to_string).collect())
+}
+
+/// The dead man of an earlier life holds the lock for a moment each time that it looks whether a
+/// daemon has it; another daemon holds it for good.
+fn open_state(config: &Config) -> Result<StateFile, OpenError> {
+    match StateFile::open(&config.state_dir) {
+        Err(OpenError::InUse(_)) => {
+            std::thread::sleep(Duration::from_millis(10));
+            StateFile::open(&config.state_dir)
+        }
+        opened => opened,
+    }
 }
 
 fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {

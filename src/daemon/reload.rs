@@ -21,14 +21,13 @@ pub(super) fn reload(shared: &Shared) -> Result<String, String> {
             fixed.join(", ")
         ));
     }
+    let floating = (old.floating != new.floating).then(|| new.floating.clone());
     let mut done = Vec::new();
-    if old.floating != new.floating {
-        shared
-            .post
-            .send(Letter::Floating(new.floating.clone()))
-            .map_err(|error| format!("{error}; nothing was changed"))?;
-        done.push("addresses");
-    }
+    done.extend(floating.is_some().then_some("addresses"));
+    shared
+        .post
+        .send(Letter::Configuration { floating, hash: new.hash })
+        .map_err(|error| format!("{error}; nothing was changed"))?;
     if old.services != new.services {
         shared.services.reload(new.services.clone());
         done.push("services");
@@ -43,6 +42,7 @@ pub(super) fn reload(shared: &Shared) -> Result<String, String> {
 
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mode = |config: &Config| (config.floating.mode, config.floating.interface.clone());
+    let upkeep = |config: &Config| (config.floating.lifetime, config.floating.refresh);
     [
         (old.pair != new.pair || old.names != new.names || old.me != new.me, "pair and nodes"),
         (old.durability != new.durability, "durability"),
@@ -52,6 +52,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (old.state_dir != new.state_dir, "state_dir"),
         (old.postgres != new.postgres, "postgres"),
         (mode(old) != mode(new), "the interface and mode of [floating]"),
+        (upkeep(old) != upkeep(new), "lifetime and refresh of [floating]"),
+        (old.syslog != new.syslog, "syslog"),
     ]
     .into_iter()
     .filter_map(|(changed, what)| changed.then_some(what))

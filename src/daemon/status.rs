@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::journal::Journal;
 use crate::adapters::clock;
+use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
 use crate::config::Config;
 use crate::protocol::event::{DatabaseState, Presence};
@@ -83,9 +84,19 @@ pub fn doing(status: &Status) -> &'static str {
     }
 }
 
+/// The two servers are no copies of one cluster.
+pub fn other_system(status: &Status) -> Option<Finding> {
+    let (local, peer) = (status.database.system_id?, status.peer_says.as_ref()?.system_id?);
+    Finding::systems(local, peer)
+}
+
 /// What an administrator should do, if anything.
 fn advice(status: &Status) -> Option<&'static str> {
     match (status.authority, status.why) {
+        _ if other_system(status).is_some() => Some(
+            "the two databases are not copies of one cluster: stop duotone on the node that has the \
+             wrong one, and make its copy anew with pg_basebackup from the other",
+        ),
         (Authority::Held, Why::MayLackRows) => Some(
             "bring the peer back; or, if it is off for good and its last rows may be lost: \
              duotone failover --force --reason TEXT",
@@ -109,14 +120,6 @@ fn advice(status: &Status) -> Option<&'static str> {
         (Authority::Standby, _) if status.database.diverged => {
             Some("rebuild this standby from the peer: its log has left the peer's")
         }
-        (Authority::Active | Authority::Standby | Authority::Joining, _)
-            if status.peer != Liveness::Lost && other_database(status) =>
-        {
-            Some(
-                "rebuild the database that is not a copy of the other: the system identifiers \
-                 differ",
-            )
-        }
         (Authority::Active, _) if status.peer_left && status.peer == Liveness::Lost => {
             Some("the peer was stopped in order: start it again")
         }
@@ -135,12 +138,6 @@ fn advice(status: &Status) -> Option<&'static str> {
     }
 }
 
-/// Both system identifiers are known and differ.
-fn other_database(status: &Status) -> bool {
-    let peer = status.peer_says.as_ref().and_then(|says| says.system_id);
-    peer.zip(status.database.system_id).is_some_and(|(theirs, ours)| theirs != ours)
-}
-
 fn peer(config: &Config, status: &Status, now: Instant) -> Value {
     let says = status.peer_says.as_ref();
     json!({
@@ -150,7 +147,7 @@ fn peer(config: &Config, status: &Status, now: Instant) -> Value {
         "last_heard_ms": status.last_heard.map(|heard| ms(now, heard)),
         "software": says.map(software),
         "same_configuration": says.map(|says| says.config_hash == config.hash),
-        "same_database": says.map(|_| !other_database(status)),
+        "same_database": says.map(|_| other_system(status).is_none()),
         "term": says.map(|says| says.term.to_string()),
         "certified": says.map(|says| says.certified),
         "left": status.peer_left,

@@ -75,14 +75,16 @@ impl Timeline {
     fn decided(&mut self, at: Instant, authority: Authority, why: Why) -> bool {
         match authority {
             Authority::Taking | Authority::Asking if !self.taking => {
-                self.begin(at, why);
+                self.begin(at);
                 if authority == Authority::Taking {
-                    self.mark(at, "consent", why);
+                    self.mark(at, "consent", self.consent(at));
+                } else if self.marks.is_empty() {
+                    self.mark(at, "asking", why);
                 }
                 true
             }
             Authority::Taking => {
-                self.mark_once(at, "consent", why);
+                self.mark_once(at, "consent", self.consent(at));
                 false
             }
             Authority::Active => {
@@ -103,10 +105,19 @@ impl Timeline {
         }
     }
 
-    fn begin(&mut self, at: Instant, why: Why) {
+    /// Whose word it is that lets the node take.
+    fn consent(&self, at: Instant) -> &'static str {
+        if self.is_silent(at) { "the arbiter consents" } else { "the peer agrees" }
+    }
+
+    fn is_silent(&self, at: Instant) -> bool {
+        self.last_heartbeat.is_none_or(|heard| heard + self.timing.lost_after <= at)
+    }
+
+    fn begin(&mut self, at: Instant) {
         self.marks.clear();
         self.taking = true;
-        if let (Some(heard), false) = (self.last_heartbeat, why == Why::Agreed) {
+        if let (Some(heard), true) = (self.last_heartbeat, self.is_silent(at)) {
             self.mark(heard, "last-heartbeat", "the peer was last heard");
             self.mark(heard + self.timing.late_after, "late", "its next heartbeats are late");
             if let Some(probe) = self.first_probe {

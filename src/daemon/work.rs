@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
-use crate::adapters::postgres::Database;
+use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
 use crate::protocol::durable::Durable;
-use crate::protocol::event::{Event, Ticket};
+use crate::protocol::event::{DatabaseState, Event, Ticket};
 use crate::protocol::identity::GroupId;
 use crate::pulse::queue::{Letter, Post, PostError};
 use crate::pulse::report::{Outlets, Snapshot};
@@ -122,6 +122,7 @@ async fn database(
     let mut look_at = tokio::time::Instant::now();
     let mut next = None;
     let mut said = String::new();
+    let mut checked = false;
     loop {
         let order = match next.take() {
             Some(order) => Some(order),
@@ -143,7 +144,16 @@ async fn database(
             };
             note_trouble(&database, &mut said);
             if let Some(seen) = seen {
+                let answers =
+                    matches!(seen.state, DatabaseState::Standby | DatabaseState::Writable);
                 tell(&shared.post, Event::DatabaseSeen { ticket: None, seen }).await;
+                if answers && !checked && next.is_none() {
+                    tokio::select! {
+                        biased;
+                        order = orders.recv() => next = order,
+                        findings = database.check() => checked = told(&findings),
+                    }
+                }
             }
             continue;
         };
@@ -160,6 +170,17 @@ async fn database(
         };
         tell(&shared.post, Event::DatabaseSeen { ticket: Some(ticket), seen }).await;
     }
+}
+
+/// What the server's configuration lacks, once; false when it could not be looked at.
+fn told(findings: &[Finding]) -> bool {
+    if findings.iter().any(|finding| matches!(finding, Finding::NotReachable(_))) {
+        return false;
+    }
+    for finding in findings {
+        tracing::warn!("database: {finding}");
+    }
+    true
 }
 
 fn pause(shared: &Shared) -> Duration {

@@ -101,6 +101,7 @@ pub fn start<L: LanSide + Send + 'static>(
             reporter,
             beats: counter,
             pace: Pace::new(now),
+            config_hash: None,
             produced: Vec::new(),
             events: Vec::new(),
             stopped: false,

@@ -15,8 +15,14 @@ use crate::protocol::event::Event;
 pub enum Letter {
     /// Something for the node.
     Event(Event),
-    /// From now on these are the group's addresses and references.
-    Floating(Floating),
+    /// The configuration was read again.
+    Configuration {
+        /// From now on these are the group's addresses and references; `None` when they are the
+        /// same as before.
+        floating: Option<Floating>,
+        /// From now on heartbeats carry this hash.
+        hash: u64,
+    },
     /// End the thread. What the node should give up first, it was told before.
     Stop,
 }

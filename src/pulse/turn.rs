@@ -24,6 +24,8 @@ pub(super) struct Turning<L> {
     pub reporter: Reporter,
     pub beats: Arc<AtomicU64>,
     pub pace: Pace,
+    /// The hash of a configuration that was read again; the node knows the one of its start.
+    pub config_hash: Option<u64>,
     /// What actions have produced; the node is told in the next turn, which begins at once, after
     /// the sockets were drained again: what it judges is never older than they are.
     pub produced: Vec<Event>,
@@ -72,9 +74,15 @@ impl<L: LanSide> Turning<L> {
         }
         self.lan.drain(now, &mut events);
         let (stopped, lan) = (&mut self.stopped, &mut self.lan);
+        let config_hash = &mut self.config_hash;
         self.inbox.drain(|letter| match letter {
             Letter::Event(event) => events.push(event),
-            Letter::Floating(floating) => lan.reconfigure(floating, &mut events),
+            Letter::Configuration { floating, hash } => {
+                *config_hash = Some(hash);
+                if let Some(floating) = floating {
+                    lan.reconfigure(floating, &mut events);
+                }
+            }
             Letter::Stop => *stopped = true,
         });
         events.push(Event::Tick);
@@ -96,8 +104,11 @@ impl<L: LanSide> Turning<L> {
         self.reporter.publish(now, &self.node, &self.exchange);
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, mut action: Action) {
         let now = clock::now();
+        if let (Action::SendHeartbeat(heartbeat), Some(hash)) = (&mut action, self.config_hash) {
+            heartbeat.config_hash = hash;
+        }
         match &action {
             Action::SendHeartbeat(heartbeat) => self.exchange.send(now, heartbeat),
             Action::ProbeLan { .. }

@@ -1,0 +1,14 @@
+//! The daemon as its users meet it: two real `duotone run` on two hosts (namespaces), their cables
+//! pulled, their processes killed, their files damaged.
+
+mod boot;
+mod cluster;
+mod database;
+mod files;
+mod hostile;
+mod ownership;
+mod pair;
+mod systemd;
+mod takeover;
+mod upkeep;
+mod world;
