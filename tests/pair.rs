@@ -137,6 +137,11 @@ impl Pair {
         }
     }
 
+    /// Time passes; nobody has a turn.
+    fn stall(&mut self, span: Duration) {
+        self.now = self.now + span;
+    }
+
     fn look(&mut self, index: usize, ticket: Option<duotone::protocol::event::Ticket>) {
         let peer = &self.hosts[1 - index];
         let follows = peer.alive && peer.timeline == self.hosts[index].timeline;
@@ -281,4 +286,28 @@ fn a_dead_active_node_is_replaced_in_lost_after_and_little_more() {
         assert_eq!(pair.authorities()[1], Authority::Active, "\n{story}");
         assert!(!pair.hosts[1].synchronous, "it acknowledges alone\n{story}");
     }
+}
+
+#[test]
+fn a_late_turn_restarts_the_silent_window() {
+    let mut pair = Pair::new(Durability::Available);
+    pair.run(ms(6000));
+    pair.hosts[0].alive = false;
+    // Late has passed and probes go unanswered; then the standby stands still for a moment that is
+    // too short to be a wake and long enough to have missed an answer.
+    pair.run(ms(190));
+    pair.stall(ms(70));
+    pair.run(ms(45));
+    let story = pair.story.join("\n");
+    assert_ne!(pair.authorities()[1], Authority::Active, "a window with a hole in it\n{story}");
+    pair.run(ms(60));
+    let story = pair.story.join("\n");
+    assert_eq!(pair.authorities()[1], Authority::Active, "\n{story}");
+}
+
+#[test]
+fn what_is_promised_is_relied_on_for_less() {
+    let timing = Timing { drift_ppm: 1000, ..timing() };
+    assert_eq!(timing.lease(ms(1000)), ms(998) - timing.release);
+    assert_eq!(timing.certificate_usable(), timing.certificate - timing.certificate / 500);
 }

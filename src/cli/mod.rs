@@ -87,7 +87,7 @@ enum Verb {
     },
     /// Exit status 0 if this node is active, 1 if not (for cron jobs and billing)
     IsActive,
-    /// Let the peer take over
+    /// Take the role from a peer that is off, when this node is held and says so
     Failover {
         /// Promote this node although the peer cannot be asked: YOU state that the peer is off
         #[arg(long, requires = "reason")]

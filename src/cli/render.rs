@@ -185,13 +185,15 @@ fn unheard(seen: &Value) -> Option<String> {
 
 fn peer(page: &mut Page, data: &Value) {
     let Some(seen) = data.get("peer_seen").filter(|seen| !seen.is_null()) else { return };
+    let lost = text(seen, "liveness").as_deref() == Some("lost");
     page.row(
         "peer",
         [
             text(data, "peer"),
             text(seen, "liveness"),
-            two_way(seen),
-            text(seen, "role"),
+            // Of a silent peer it is known what it was.
+            two_way(seen).filter(|_| !lost),
+            text(seen, "role").map(|role| if lost { format!("was {role}") } else { role }),
             number(seen, "last_heard_ms").map(|ms| format!("heard {} ago", span(ms))),
             text(seen, "software").map(|version| format!("version {version}")),
             flag(seen, "same_configuration").map(|same| match same {
@@ -210,12 +212,16 @@ fn database(page: &mut Page, data: &Value) {
     let is = |key: &str, yes: &str, no: &str| {
         flag(database, key).map(|value| if value { yes } else { no }.to_owned())
     };
+    let state = text(database, "state");
     page.row(
         "database",
         [
-            text(database, "state"),
-            is("synchronous", "commits wait for the standby", "commits do not wait"),
-            is("streaming", "streaming", "not streaming"),
+            state.clone(),
+            // Each says something of one of the two only.
+            is("synchronous", "commits wait for the standby", "commits do not wait")
+                .filter(|_| state.as_deref() != Some("standby")),
+            is("streaming", "streaming", "not streaming")
+                .filter(|_| state.as_deref() != Some("writable")),
             named("timeline"),
             named("position"),
             database.get("replica").filter(|replica| !replica.is_null()).map(
@@ -263,6 +269,9 @@ impl Page {
 }
 
 fn two_way(seen: &Value) -> Option<String> {
+    if text(seen, "direction").as_deref() == Some("silent") {
+        return Some("SILENT".to_owned());
+    }
     flag(seen, "two_way").map(|both| if both { "two-way" } else { "ONE-WAY" }.to_owned())
 }
 

@@ -144,6 +144,9 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
             format!("{} would go on serving", config.name()),
             match config.durability {
                 Durability::Async => "commits never wait".into(),
+                Durability::Strict | Durability::Available if status.lone => {
+                    "commits do not wait for it now".into()
+                }
                 Durability::Strict | Durability::Available => format!(
                     "commits would wait for at most {}, then be acknowledged by this node alone",
                     span(timing.lost_after + timing.certificate)

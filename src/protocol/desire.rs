@@ -15,7 +15,7 @@ impl Node {
         let mut desired = self.durable;
         match (self.authority, self.claim) {
             (Authority::Taking | Authority::Active, Some(claim)) => {
-                self.desire_of_claim(now, claim, &mut desired);
+                self.desire_of_claim(claim, &mut desired);
             }
             (Authority::Taking | Authority::Active, None) => {}
             (Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking, _) => {
@@ -25,7 +25,7 @@ impl Node {
         desired
     }
 
-    fn desire_of_claim(&self, now: Instant, claim: Claim, desired: &mut Durable) {
+    fn desire_of_claim(&self, claim: Claim, desired: &mut Durable) {
         desired.term = claim.term;
         desired.active = true;
         desired.leaving = None;
@@ -36,11 +36,10 @@ impl Node {
             }
         } else if let (DatabaseState::Writable, Some(log), true) =
             (self.database.state, &self.database.log, claim.promoting)
+            && desired.served != claim.term
         {
-            if desired.served != claim.term {
-                desired.served = claim.term;
-                desired.branches = desired.branches.with(log.timeline, claim.term);
-            }
+            desired.served = claim.term;
+            desired.branches = desired.branches.with(log.timeline, claim.term);
         }
         if self.authority != Authority::Active || desired.served != claim.term {
             return;
@@ -50,15 +49,6 @@ impl Node {
             desired.lone = desired.served;
         } else if self.issuer.may_clear_exclusion(&self.database) {
             desired.peer_excluded = false;
-        }
-        let idle = self
-            .heard(now)
-            .filter(|peer| matches!(peer.stance, Stance::Joining | Stance::Standby | Stance::Held));
-        if let Some(peer) = idle
-            && peer.lone > desired.lone
-            && self.contains_peer() == Some(true)
-        {
-            desired.lone = peer.lone;
         }
     }
 

@@ -1,0 +1,119 @@
+//! The batch of random runs, and one run told.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::checker::Exceptions;
+use crate::runs::Run;
+use crate::schedule::Trouble;
+use crate::trace::Trace;
+
+/// Tells the story of a broken run, cut down to what it needs.
+fn tell(seed: u64) -> String {
+    let whole = Run::of(seed);
+    let story = whole.go(Trace::told());
+    let Some(_) = story.broken else {
+        return format!("{whole}\n{}\nkept every promise", story.lines.join("\n"));
+    };
+    let run = whole.cut_down();
+    let ended = run.go(Trace::told());
+    let from = ended.lines.len().saturating_sub(lines_wanted());
+    format!(
+        "{run}BROKEN: {}\n{}\nreplay with SEED={seed}",
+        ended.broken.unwrap_or_default(),
+        ended.lines[from..].join("\n")
+    )
+}
+
+fn lines_wanted() -> usize {
+    number("LINES_TOLD").unwrap_or(60) as usize
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// What a batch has seen.
+#[derive(Default)]
+struct Batch {
+    exceptions: Exceptions,
+    handled: u64,
+    troubles: Vec<Trouble>,
+    broken: Vec<(u64, String)>,
+}
+
+fn batch(seeds: &[u64]) -> Batch {
+    let next = AtomicU64::new(0);
+    let total = Mutex::new(Batch::default());
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed) as usize;
+            let Some(&seed) = seeds.get(at) else { break };
+            let run = Run::of(seed);
+            let ended = run.go(Trace::silent());
+            let mut total = total.lock().unwrap();
+            total.exceptions.add(&ended.exceptions);
+            total.handled += ended.handled;
+            total.troubles.extend(run.troubles);
+            total.broken.extend(ended.broken.map(|sentence| (seed, sentence)));
+            if total.broken.len() >= 40 {
+                break;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    total.into_inner().unwrap()
+}
+
+#[test]
+fn every_promise_is_kept_over_random_runs() {
+    if let Some(seed) = number("SEED") {
+        let story = tell(seed);
+        println!("{story}");
+        assert!(story.ends_with("kept every promise"), "seed {seed} breaks a promise");
+        return;
+    }
+    let many = number("SEEDS").unwrap_or(12_000);
+    let fresh = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |since| since.as_nanos() as u64 / 1_000 * 1_000);
+    let mut seeds: Vec<u64> = (0..many).collect();
+    let some = (many / 10).max(1);
+    println!("fresh seeds: {fresh} to {}", fresh + some - 1);
+    seeds.extend(fresh..fresh + some);
+    let begin = std::time::Instant::now();
+    let seen = batch(&seeds);
+    println!(
+        "{} runs, {} events in {:.1?}; exceptions used: {:?}",
+        seeds.len(),
+        seen.handled,
+        begin.elapsed(),
+        seen.exceptions
+    );
+    if let Some((seed, _)) = seen.broken.iter().min() {
+        let list: Vec<String> =
+            seen.broken.iter().map(|(seed, what)| format!("  {seed}: {what}")).collect();
+        panic!("{}\nbroken:\n{}", tell(*seed), list.join("\n"));
+    }
+    if many >= 1_000 {
+        for trouble in Trouble::ALL {
+            let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
+            assert!(times >= many / 40, "{trouble:?} was made only {times} times");
+        }
+        let Exceptions { wake_window, hidden_freeze, remnant, split_lan, stale_loss } =
+            seen.exceptions;
+        for (name, times) in [
+            ("wake window", wake_window),
+            ("hidden freeze", hidden_freeze),
+            ("remnant", remnant),
+            ("split LAN", split_lan),
+            ("stale loss", stale_loss),
+        ] {
+            assert!(times > 0, "no run reached the exception: {name}");
+        }
+    }
+}

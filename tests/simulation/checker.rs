@@ -1,0 +1,352 @@
+//! What must hold after every event. Each rule is a sentence; what the promise excepts is counted,
+//! and a long run must reach every exception.
+
+use std::collections::BTreeMap;
+
+use duotone::protocol::event::{DatabaseState, ServicesGoal};
+use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
+use duotone::protocol::identity::{NodeId, Term};
+use duotone::protocol::node::Durability;
+
+use crate::branches::{BranchId, Place};
+use crate::clock::SECOND;
+use crate::host::Life;
+use crate::settings::{LATENESS, nanos};
+use crate::world::World;
+
+pub struct Checker {
+    /// The first sentence that did not hold.
+    pub broken: Option<String>,
+    pub exceptions: Exceptions,
+    /// The branch of the newest promotion that has acknowledged, and who did.
+    newest: Option<(BranchId, NodeId)>,
+    /// Who used a term.
+    claims: BTreeMap<Term, NodeId>,
+    /// The last commit that a client on the LAN saw acknowledged.
+    pub last_served: u64,
+    /// Since when heartbeats pass both ways.
+    pub together_since: Option<u64>,
+    /// Since when they do not.
+    pub apart_since: Option<u64>,
+    /// Since when each host has no reference.
+    pub off_gateway: [Option<u64>; 2],
+    /// When the hosts were last not on the same LAN.
+    pub lan_apart: u64,
+    /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
+    pub split_seen: bool,
+    pub hidden_seen: bool,
+    /// An operator told this node to take the role without a certificate.
+    pub forced: Option<NodeId>,
+    /// Nothing may move: this node serves and goes on serving.
+    pub still: Option<NodeId>,
+    /// Only one fault was injected: not even a stale takeover may lose rows.
+    pub single_fault: bool,
+}
+
+/// How often each exception was used.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Exceptions {
+    /// A thawed host had not run yet.
+    pub wake_window: u64,
+    /// A host was frozen and its clock hid it.
+    pub hidden_freeze: u64,
+    /// A daemon is dead and the kernel still holds its address.
+    pub remnant: u64,
+    /// The LAN is split and both halves reach a gateway.
+    pub split_lan: u64,
+    /// Acknowledged rows were lost by a takeover without a certificate (`available`).
+    pub stale_loss: u64,
+}
+
+impl Exceptions {
+    pub fn add(&mut self, other: &Exceptions) {
+        self.wake_window += other.wake_window;
+        self.hidden_freeze += other.hidden_freeze;
+        self.remnant += other.remnant;
+        self.split_lan += other.split_lan;
+        self.stale_loss += other.stale_loss;
+    }
+}
+
+impl Checker {
+    pub fn new() -> Checker {
+        Checker {
+            broken: None,
+            exceptions: Exceptions::default(),
+            newest: None,
+            claims: BTreeMap::new(),
+            last_served: 0,
+            together_since: Some(0),
+            apart_since: None,
+            off_gateway: [None; 2],
+            lan_apart: 0,
+            split_seen: false,
+            hidden_seen: false,
+            forced: None,
+            still: None,
+            single_fault: false,
+        }
+    }
+}
+
+impl Checker {
+    /// What an exception left is settled: who serves now acknowledges rightly.
+    pub fn settled_anew(&mut self) {
+        self.newest = None;
+    }
+}
+
+impl World {
+    pub fn break_rule(&mut self, sentence: String) {
+        if self.checker.broken.is_some() {
+            return;
+        }
+        let now = self.now;
+        self.trace.world(now, || format!("BROKEN: {sentence}"));
+        self.checker.broken = Some(sentence);
+    }
+
+    /// P1: two hosts on the LAN never hold the floating address at once.
+    pub fn check_owners(&mut self) {
+        let owners = |host: NodeId| {
+            let it = &self.hosts[host.index()];
+            it.address.is_some() && it.alive() && self.network.on_lan(host)
+        };
+        if owners(NodeId::A) && owners(NodeId::B) && !self.excused() {
+            self.break_rule("P1: two nodes hold the floating address".to_owned());
+        }
+    }
+
+    /// The exceptions of P1. Counts the one that it finds.
+    fn excused(&mut self) -> bool {
+        let timing = &self.settings.timing;
+        let reconciled = self.reconciled_after();
+        let release = nanos(timing.release) + 2 * LATENESS;
+        // What an unseen freeze leaves standing: a lease or a reference's answer.
+        let unseen = reconciled + nanos(timing.long_validity + timing.long_window);
+        let now = self.now;
+        let apart = self.checker.together_since.is_none_or(|since| now < since + reconciled);
+        let lifetime = nanos(timing.lifetime_worst());
+        let cut_off = !self.network.neighbours() || now < self.checker.lan_apart + lifetime;
+        // What a split left is settled when both are heard again and have read their logs.
+        let settling =
+            self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
+        let split = self.network.split || (self.checker.split_seen && settling);
+        let hidden = self.checker.hidden_seen;
+        let exceptions = &mut self.checker.exceptions;
+        for it in self.hosts.iter().filter(|it| it.alive()) {
+            let holds = it.address.is_some() || it.database.state == DatabaseState::Writable;
+            let resumed = now < it.daemon.changed + release;
+            let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
+            if (cut_off || frozen) && holds && (it.daemon.state != Life::Running || resumed) {
+                exceptions.remnant += 1;
+                return true;
+            }
+            if it.thawed.is_some_and(|at| now < at + release) {
+                exceptions.wake_window += 1;
+                return true;
+            }
+            if it.thawed_unseen.is_some_and(|at| hidden && (apart || now < at + unseen)) {
+                exceptions.hidden_freeze += 1;
+                return true;
+            }
+        }
+        if split {
+            exceptions.split_lan += 1;
+            return true;
+        }
+        false
+    }
+
+    /// P1: no database acknowledges after another acknowledged under a later promotion.
+    pub fn check_acknowledged(&mut self, host: NodeId, branch: BranchId) {
+        if self.settings.durability == Durability::Async {
+            return;
+        }
+        match self.checker.newest {
+            Some((newest, by)) if newest > branch && by != host => {
+                // After a split or an unseen freeze the other has given its branch up.
+                let doubtful = self.checker.split_seen || self.checker.hidden_seen;
+                let given_up = self.hosts[by.index()].database.state != DatabaseState::Writable;
+                if doubtful && given_up {
+                    self.checker.newest = Some((branch, host));
+                } else if !self.excused() {
+                    self.break_rule(format!(
+                        "P1: {host} acknowledges after {by} acknowledged under a later promotion"
+                    ));
+                }
+            }
+            Some((newest, _)) if newest > branch => {}
+            _ => self.checker.newest = Some((branch, host)),
+        }
+    }
+
+    /// P4 and P2, when an address is about to be taken.
+    pub fn check_taking(&mut self, host: NodeId) {
+        let it = &self.hosts[host.index()];
+        if it.address.is_some() {
+            return;
+        }
+        if it.database.state != DatabaseState::Writable {
+            self.break_rule(format!("P4: {host} takes the address over a database not writable"));
+        } else if it.services.reached.is_none_or(|goal| goal < ServicesGoal::Prepare) {
+            self.break_rule(format!("P4: {host} takes the address without its services"));
+        }
+        let log = self.hosts[host.index()].database.log;
+        let missing: Vec<BranchId> = self.branches.missing(log).collect();
+        for branch in missing {
+            self.check_loss(log, branch, &format!("{host} serves"));
+        }
+        if self.checker.still.is_some_and(|owner| owner != host) {
+            self.check_still(host, "it takes the address");
+        }
+    }
+
+    /// P2: what was acknowledged is there when a node starts serving, and is not thrown away.
+    fn check_loss(&mut self, log: Place, branch: BranchId, when: &str) {
+        let knowingly = match self.settings.durability {
+            Durability::Async => true,
+            Durability::Available => self.branches.left_knowingly(log, branch, false),
+            Durability::Strict => self.branches.left_knowingly(log, branch, true),
+        };
+        let beyond = self.checker.split_seen || self.checker.hidden_seen;
+        let single = self.checker.single_fault && self.settings.durability != Durability::Async;
+        if beyond || (knowingly && !single) {
+            if !beyond && self.settings.durability == Durability::Available {
+                self.checker.exceptions.stale_loss += 1;
+            }
+            self.branches.forgive(branch);
+            return;
+        }
+        self.break_rule(format!("P2: {when} without rows that were acknowledged"));
+    }
+
+    /// P2 and P5, when a log is thrown away for another.
+    pub fn check_thrown_away(&mut self, host: NodeId, old: Place, source: Place) {
+        if !self.hosts[host.index()].disk.copy_unfinished {
+            self.break_rule(format!("rule 22: {host} overwrites its log without the mark on disk"));
+        }
+        let branch = &self.branches.0[old.branch];
+        if branch.salvaged < old.position {
+            self.break_rule(format!("P5: {host} throws rows away that were not salvaged"));
+        }
+        let missing: Vec<BranchId> = self.branches.missing(source).collect();
+        for branch in missing {
+            self.check_loss(source, branch, &format!("{host} throws a log away for one"));
+        }
+    }
+
+    pub fn check_start_in_place(&mut self, host: NodeId) {
+        let log = self.hosts[host.index()].database.log;
+        if self.branches.0[log.branch].by != Some(host) {
+            self.break_rule(format!("{host} starts a primary in place that it never was"));
+        }
+    }
+
+    /// P3: what a heartbeat says is on the sender's disk; a term has one node.
+    pub fn check_heartbeat(&mut self, host: NodeId, heartbeat: &Heartbeat) {
+        let disk = &self.hosts[host.index()].disk;
+        let spoken = [
+            (heartbeat.term > disk.term, "term"),
+            (heartbeat.served > disk.served, "served term"),
+            (heartbeat.lone > disk.lone, "lone term"),
+            (heartbeat.promise == Promise::Leaving && disk.leaving.is_none(), "leave"),
+        ];
+        if let Some((_, what)) = spoken.iter().find(|(too_early, _)| *too_early) {
+            self.break_rule(format!("P3: {host} speaks of a {what} that is not on its disk"));
+        }
+        let claims = match heartbeat.stance {
+            Stance::Promoted | Stance::Active => true,
+            Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking | Stance::Taking => {
+                false
+            }
+        };
+        if claims && *self.checker.claims.entry(heartbeat.term).or_insert(host) != host {
+            self.break_rule(format!("P3: {host} uses the other's term {}", heartbeat.term));
+        }
+        let other = self.hosts[host.peer().index()].daemon.stance;
+        let moves = claims || matches!(heartbeat.stance, Stance::Asking | Stance::Taking);
+        if moves {
+            self.check_lease(host.peer());
+        }
+        if moves && self.checker.still.is_some_and(|owner| owner != host) {
+            self.check_still(host, &format!("it is {:?} beside {other:?}", heartbeat.stance));
+        }
+    }
+
+    /// P1: when a node asks, the other's lease is over: without a reference it has released.
+    fn check_lease(&mut self, other: NodeId) {
+        let timing = &self.settings.timing;
+        let release = nanos(timing.release) + 2 * LATENESS;
+        let vouched = nanos(timing.long_validity) + release;
+        let it = &self.hosts[other.index()];
+        let off = self.checker.off_gateway[other.index()];
+        let upset = it.daemon.changed.max(it.thawed.unwrap_or(0)) + release;
+        let hidden = it.thawed_unseen.is_some();
+        let serves = it.address.is_some() || it.database.state == DatabaseState::Writable;
+        let active = it.daemon.stance == Stance::Active;
+        if off.is_some_and(|since| self.now > since + vouched)
+            && self.now > upset
+            && it.daemon_runs()
+            && (serves && active || it.address.is_some())
+            && !hidden
+            && self.checker.forced.is_none()
+        {
+            self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
+        }
+    }
+
+    /// Rule 12: consent comes before the term (C10): who neither hears its peer nor reaches a
+    /// reference claims no term.
+    pub fn check_claim(&mut self, host: NodeId, term: Term) {
+        if term.node != host || term <= self.hosts[host.index()].disk.term {
+            return;
+        }
+        let timing = &self.settings.timing;
+        let late = 4 * LATENESS;
+        let (valid, lost) = (nanos(timing.long_validity), nanos(timing.lost_after + timing.delay));
+        let off = self.checker.off_gateway[host.index()]
+            .is_some_and(|since| self.now > since + valid + late);
+        let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
+        let thawed = self.hosts[host.index()].thawed_unseen.is_some();
+        if off && deaf && !thawed && self.checker.forced.is_none() {
+            self.break_rule(format!("rule 12: {host} claims the term {term} without consent"));
+        }
+    }
+
+    /// P7: while nothing is wrong that matters, nothing moves.
+    pub fn check_still(&mut self, host: NodeId, what: &str) {
+        if self.checker.still.is_some() {
+            self.break_rule(format!("P7: {host} moves without need: {what}"));
+        }
+    }
+
+    /// One serves, the other follows, streams and is certified.
+    pub fn settled(&self) -> bool {
+        NodeId::ALL.iter().any(|&host| self.settled_on(host))
+    }
+
+    pub fn settled_on(&self, host: NodeId) -> bool {
+        let (active, standby) = (&self.hosts[host.index()], &self.hosts[host.peer().index()]);
+        let commits_wait = self.settings.durability != Durability::Async;
+        self.serves(host)
+            && active.daemon.stance == Stance::Active
+            && standby.daemon_runs()
+            && standby.daemon.stance == Stance::Standby
+            && standby.address.is_none()
+            && standby.database.state == DatabaseState::Standby
+            && self.streams[host.peer().index()].is_some()
+            && (!commits_wait || (standby.spoken.certified && active.database.synchronous))
+            && standby.daemon.node.is_some()
+    }
+
+    /// Clients on the LAN are served.
+    pub fn serves(&self, host: NodeId) -> bool {
+        let it = &self.hosts[host.index()];
+        it.alive()
+            && it.address.is_some()
+            && it.database.state == DatabaseState::Writable
+            && it.services.reached.is_some_and(|goal| goal >= ServicesGoal::Prepare)
+            && self.network.reaches_gateway(host)
+    }
+}

@@ -1,0 +1,377 @@
+//! The abstract database's deeds: each takes a while, may fail, and ends in one look.
+
+use duotone::protocol::action::DatabaseDeed;
+use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
+use duotone::protocol::identity::NodeId;
+
+use crate::branches::{Branches, Place};
+use crate::clock::{MICRO, MILLI};
+use crate::world::{Inside, What, World};
+
+pub struct Database {
+    pub state: DatabaseState,
+    pub log: Place,
+    /// A rewind or copy began and did not end: what `log` says is what the files claim.
+    pub torn: bool,
+    pub diverged: bool,
+    pub synchronous: bool,
+    /// Ends of rows whose clients wait for the standby, and whether they came by the address.
+    pub waiting: Vec<(u64, bool)>,
+    pub deed: Option<Deed>,
+    /// Counts deeds.
+    pub deeds: u64,
+    /// Counts server lives: a connection belongs to one at each end.
+    pub generation: u64,
+}
+
+pub struct Deed {
+    pub ticket: Ticket,
+    pub deed: DatabaseDeed,
+    pub phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// One step, which is then done.
+    Only,
+    /// Rows that the peer lacks are written to files.
+    Salvage,
+    /// The data directory is overwritten.
+    Copy,
+}
+
+/// A replication connection, as both ends have it.
+pub struct Stream {
+    pub id: u64,
+    /// Generations of the standby's and the primary's servers.
+    pub standby: u64,
+    pub primary: u64,
+    /// The primary knows that this much was flushed.
+    pub flushed: u64,
+    /// True time since when nothing passes.
+    pub broken: Option<u64>,
+}
+
+impl Database {
+    pub fn new() -> Database {
+        Database {
+            state: DatabaseState::Stopped,
+            log: Branches::ROOT,
+            torn: false,
+            diverged: false,
+            synchronous: true,
+            waiting: Vec::new(),
+            deed: None,
+            deeds: 0,
+            generation: 0,
+        }
+    }
+
+    /// Nothing is acknowledged and nobody is connected from here on.
+    pub fn goes(&mut self, state: DatabaseState) {
+        self.state = state;
+        self.waiting.clear();
+        self.generation += 1;
+    }
+}
+
+impl World {
+    pub fn begin_deed(&mut self, host: NodeId, ticket: Ticket, deed: DatabaseDeed) {
+        self.cancel_deed(host);
+        let (phase, low, high) = self.first_phase(host, deed);
+        let database = &mut self.hosts[host.index()].database;
+        match deed {
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin
+                if high > 10 * MILLI =>
+            {
+                database.goes(DatabaseState::Starting);
+            }
+            // Without its signal file it may become writable at any time.
+            DatabaseDeed::StartInPlace if high > 10 * MILLI => {
+                database.goes(DatabaseState::Unknown);
+            }
+            // The receiver is stopped before the promotion.
+            DatabaseDeed::Promote => {
+                self.streams[host.index()] = None;
+                self.promotion_begins(host);
+            }
+            _ => {}
+        }
+        let database = &mut self.hosts[host.index()].database;
+        database.deed = Some(Deed { ticket, deed, phase });
+        self.plan_step(host, low, high);
+    }
+
+    fn first_phase(&mut self, host: NodeId, deed: DatabaseDeed) -> (Phase, u64, u64) {
+        let database = &self.hosts[host.index()].database;
+        let trouble = self.hosts[host.index()].trouble;
+        let quick = (Phase::Only, 500 * MICRO, 4 * MILLI);
+        let start = (Phase::Only, 40 * MILLI, 300 * MILLI);
+        match deed {
+            DatabaseDeed::StopNow if database.state == DatabaseState::Stopped => quick,
+            DatabaseDeed::StopNow => {
+                let (low, high) = self.settings.release();
+                (Phase::Only, low, high)
+            }
+            DatabaseDeed::SetSynchronous(_) => quick,
+            DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
+            DatabaseDeed::StartAsStandby => start,
+            DatabaseDeed::StartInPlace if database.state == DatabaseState::Writable => quick,
+            DatabaseDeed::StartInPlace => start,
+            DatabaseDeed::Promote if database.state != DatabaseState::Standby => quick,
+            DatabaseDeed::Promote => match trouble.promotion_takes {
+                Some(span) => (Phase::Only, span, span),
+                None => (Phase::Only, self.settings.promotion.0, self.settings.promotion.1),
+            },
+            DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
+            DatabaseDeed::Follow => start,
+            DatabaseDeed::Rejoin => match self.source_of(host) {
+                Some(_) if database.torn => self.copy_phase(host),
+                Some(source) if !self.branches.contains(source, database.log) => {
+                    (Phase::Salvage, 50 * MILLI, 300 * MILLI)
+                }
+                _ if database.state == DatabaseState::Standby => quick,
+                _ => start,
+            },
+        }
+    }
+
+    fn copy_phase(&self, host: NodeId) -> (Phase, u64, u64) {
+        let (low, high) = match self.hosts[host.index()].trouble.copy_takes {
+            Some(span) => (span, span),
+            None => self.settings.copy,
+        };
+        (Phase::Copy, low, high)
+    }
+
+    /// The peer's log, when the peer's database can be copied from.
+    fn source_of(&self, host: NodeId) -> Option<Place> {
+        let peer = &self.hosts[host.peer().index()];
+        let there = peer.alive() && peer.database.state == DatabaseState::Writable;
+        (there && self.network.connects()).then_some(peer.database.log)
+    }
+
+    fn plan_step(&mut self, host: NodeId, low: u64, high: u64) {
+        let span = self.dice.span(low, high);
+        let database = &mut self.hosts[host.index()].database;
+        database.deeds += 1;
+        let number = database.deeds;
+        self.inside(host, span, Inside::DeedStep { number });
+    }
+
+    pub fn deed_step(&mut self, host: NodeId, number: u64) {
+        let it = &mut self.hosts[host.index()];
+        if it.database.deeds != number {
+            return;
+        }
+        let Some(Deed { ticket, deed, phase }) = it.database.deed.take() else { return };
+        // Stopping has a thread of its own; everything else waits for a slow world that hangs.
+        let hangs = it.trouble.slow_until.saturating_sub(self.now);
+        if hangs > 0 && deed != DatabaseDeed::StopNow {
+            it.database.deed = Some(Deed { ticket, deed, phase });
+            self.inside(host, hangs, Inside::DeedStep { number });
+            return;
+        }
+        if let Some((phase, low, high)) = self.do_step(host, deed, phase) {
+            let database = &mut self.hosts[host.index()].database;
+            database.deed = Some(Deed { ticket, deed, phase });
+            return self.plan_step(host, low, high);
+        }
+        self.look_now(host, Some(ticket));
+    }
+
+    /// Does what is due; gives the next phase, if there is one.
+    fn do_step(
+        &mut self,
+        host: NodeId,
+        deed: DatabaseDeed,
+        phase: Phase,
+    ) -> Option<(Phase, u64, u64)> {
+        match (deed, phase) {
+            (DatabaseDeed::StopNow, _) => {
+                let database = &mut self.hosts[host.index()].database;
+                database.goes(DatabaseState::Stopped);
+            }
+            (DatabaseDeed::SetSynchronous(wanted), _) => self.set_synchronous(host, wanted),
+            (DatabaseDeed::Promote, _) => self.promoted(host),
+            (DatabaseDeed::StartInPlace, _) => {
+                let database = &mut self.hosts[host.index()].database;
+                if database.state != DatabaseState::Writable {
+                    database.synchronous = true;
+                    database.goes(DatabaseState::Writable);
+                    self.check_start_in_place(host);
+                }
+            }
+            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
+            | (DatabaseDeed::Rejoin, Phase::Only) => {
+                let rejoins = deed == DatabaseDeed::Rejoin;
+                let database = &mut self.hosts[host.index()].database;
+                if rejoins && database.torn {
+                    database.goes(DatabaseState::Stopped);
+                } else if database.state != DatabaseState::Standby {
+                    database.goes(DatabaseState::Standby);
+                }
+                if self.streams[host.index()].is_none() {
+                    self.connect(host);
+                }
+            }
+            (DatabaseDeed::Rejoin, Phase::Salvage) => {
+                if let Some(source) = self.source_of(host) {
+                    self.throw_away(host, source);
+                    return Some(self.copy_phase(host));
+                }
+                self.hosts[host.index()].database.goes(DatabaseState::Stopped);
+            }
+            (DatabaseDeed::Rejoin, Phase::Copy) => {
+                let source = self.source_of(host);
+                let database = &mut self.hosts[host.index()].database;
+                database.goes(DatabaseState::Stopped);
+                if let Some(source) = source {
+                    database.log = source;
+                    database.torn = false;
+                    database.diverged = false;
+                    database.state = DatabaseState::Standby;
+                    self.streams[host.index()] = None;
+                    self.connect(host);
+                }
+            }
+        }
+        None
+    }
+
+    /// The salvage is on disk; the old log goes.
+    fn throw_away(&mut self, host: NodeId, source: Place) {
+        let old = self.hosts[host.index()].database.log;
+        if !self.hosts[host.index()].database.torn {
+            let branch = &mut self.branches.0[old.branch];
+            branch.salvaged = branch.salvaged.max(old.position);
+        }
+        self.check_thrown_away(host, old, source);
+        let database = &mut self.hosts[host.index()].database;
+        database.torn = true;
+        database.log = source;
+    }
+
+    fn promoted(&mut self, host: NodeId) {
+        let it = &mut self.hosts[host.index()];
+        if it.database.state != DatabaseState::Standby || it.trouble.promotion_fails {
+            return;
+        }
+        let torn = it.database.torn;
+        let stale = !it.spoken.certified;
+        let fork = self.branches.fork(it.database.log, host);
+        self.branches.0[fork.branch].stale = stale;
+        self.branches.0[fork.branch].forced = self.checker.forced == Some(host);
+        it.database.log = fork;
+        it.database.synchronous = true;
+        it.database.goes(DatabaseState::Writable);
+        if torn {
+            self.break_rule(format!("{host} promoted a database whose copy was not finished"));
+        }
+    }
+
+    fn set_synchronous(&mut self, host: NodeId, wanted: bool) {
+        let database = &mut self.hosts[host.index()].database;
+        database.synchronous = wanted;
+        if !wanted && database.state == DatabaseState::Writable {
+            // The server lets those go that wait.
+            let waiting = std::mem::take(&mut database.waiting);
+            for (position, by_address) in waiting {
+                self.acknowledge(host, position, by_address);
+            }
+        }
+    }
+
+    /// A later deed cancels the one under way: half of the time it had happened already.
+    fn cancel_deed(&mut self, host: NodeId) {
+        let Some(Deed { ticket, deed, phase }) = self.hosts[host.index()].database.deed.take()
+        else {
+            return;
+        };
+        self.hosts[host.index()].database.deeds += 1;
+        let done = self.dice.chance(500);
+        match (deed, phase) {
+            (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
+                self.hosts[host.index()].database.goes(DatabaseState::Stopped);
+            }
+            _ if done => {
+                let _ = self.do_step(host, deed, phase);
+            }
+            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin, _)
+            | (DatabaseDeed::StartInPlace, _) => {
+                let database = &mut self.hosts[host.index()].database;
+                if matches!(database.state, DatabaseState::Starting | DatabaseState::Unknown) {
+                    database.goes(DatabaseState::Stopped);
+                }
+            }
+            (DatabaseDeed::Promote | DatabaseDeed::StopNow, _)
+            | (DatabaseDeed::SetSynchronous(_), _) => {}
+        }
+        self.look_now(host, Some(ticket));
+    }
+
+    /// The daemon died: what it drove ends, and nobody hears how.
+    pub fn cancel_for_good(&mut self, host: NodeId) {
+        self.cancel_deed(host);
+    }
+
+    /// The kernel goes down with everything in it.
+    pub fn database_crashes(&mut self, host: NodeId) {
+        let database = &mut self.hosts[host.index()].database;
+        database.goes(DatabaseState::Stopped);
+        database.deed = None;
+        database.deeds += 1;
+    }
+
+    pub fn regular_look(&mut self, host: NodeId, life: u32) {
+        if !self.same_life(host, life) {
+            return;
+        }
+        self.look_now(host, None);
+        self.inside(host, 100 * MILLI, Inside::Look { life });
+    }
+
+    /// Looks now; the daemon hears of it a little later.
+    fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
+        let seen = Box::new(self.database_seen(host));
+        let it = &self.hosts[host.index()];
+        let life = it.daemon.life;
+        let hangs = it.trouble.slow_until.saturating_sub(self.now);
+        let span = hangs + self.dice.span(300 * MICRO, 4 * MILLI);
+        let what = Inside::Looked { life, ticket, seen };
+        self.inside(host, span, what);
+    }
+
+    pub fn database_seen(&self, host: NodeId) -> DatabaseSeen {
+        let it = &self.hosts[host.index()];
+        let database = &it.database;
+        let running = matches!(database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let to_peer = self.streams[host.peer().index()].as_ref();
+        DatabaseSeen {
+            at: it.clock.instant(self.now),
+            state: database.state,
+            synchronous: running.then_some(database.synchronous),
+            log: running.then(|| self.branches.as_log(database.log)),
+            streaming: self.streams[host.index()]
+                .as_ref()
+                .is_some_and(|stream| stream.standby == database.generation),
+            diverged: database.diverged,
+            replica: to_peer
+                .filter(|stream| stream.primary == database.generation)
+                .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
+            system_id: Some(1),
+        }
+    }
+
+    fn promotion_begins(&mut self, host: NodeId) {
+        let armed = std::mem::take(&mut self.armed);
+        for (whose, span, command) in armed {
+            if whose == host {
+                let outside = crate::world::Outside::Fault(command);
+                self.after(span, What::Outside(Box::new(outside)));
+            } else {
+                self.armed.push((whose, span, command));
+            }
+        }
+    }
+}

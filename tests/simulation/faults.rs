@@ -1,0 +1,292 @@
+//! What a command does to the world.
+
+use duotone::protocol::event::{Order, Presence};
+use duotone::protocol::identity::NodeId;
+
+use crate::clock::{Clock, MICRO, MILLI, SECOND};
+use crate::command::{Cable, Command};
+use crate::host::{Freeze, Life, Trouble};
+use crate::settings::{LATENESS, nanos};
+use crate::world::{Inside, Outside, What, World};
+
+impl World {
+    pub fn apply(&mut self, command: &Command) {
+        self.trace.world(self.now, || command.to_string());
+        self.note_paths();
+        match command {
+            Command::PowerOff(host) => self.power_off(*host),
+            Command::PowerOn(host) => {
+                let delay = self.dice.span(20 * MILLI, 400 * MILLI);
+                self.power_on(*host, delay);
+            }
+            Command::Freeze(host, span, hidden) => self.freeze(*host, *span, *hidden),
+            Command::KillDaemon(host, clean) => self.kill_daemon(*host, *clean),
+            Command::StartDaemon(host) => {
+                let it = &self.hosts[host.index()];
+                if it.alive() && it.daemon.state == Life::Dead {
+                    self.start_daemon(*host);
+                }
+            }
+            Command::HangDaemon(host) => self.hang_daemon(*host),
+            Command::ResumeDaemon(host) => self.resume_daemon(*host),
+            Command::Cut(cable, from) => self.cable(*cable, *from, false),
+            Command::Mend(cable, from) => self.cable(*cable, *from, true),
+            Command::SplitLan(split) => self.split_lan(*split),
+            Command::Foreign(there) => self.network.foreign = *there,
+            Command::Replication(works) => self.network.replication_hangs = !works,
+            Command::Loss(per_mille) => self.network.loss_per_mille = *per_mille,
+            Command::Twice(per_mille) => self.network.twice_per_mille = *per_mille,
+            Command::PromotionTakes(host, span) => {
+                self.hosts[host.index()].trouble.promotion_takes = Some(*span);
+            }
+            Command::PromotionFails(host, fails) => {
+                self.hosts[host.index()].trouble.promotion_fails = *fails;
+            }
+            Command::CopyTakes(host, span) => {
+                self.hosts[host.index()].trouble.copy_takes = Some(*span);
+            }
+            Command::ReleaseTakes(host, span) => {
+                self.hosts[host.index()].trouble.release_takes = Some(*span);
+            }
+            Command::DiskTakes(host, span) => {
+                self.hosts[host.index()].trouble.disk_takes = Some(*span);
+            }
+            Command::DiskFails(host, fails) => {
+                self.hosts[host.index()].trouble.disk_fails = *fails;
+            }
+            Command::SlowWorld(host, span) => {
+                self.hosts[host.index()].trouble.slow_until = self.now + span;
+            }
+            Command::DeleteAddress(host) => self.delete_address(*host),
+            Command::Order(host, order) => self.order(*host, *order),
+            Command::WhenPromoting(host, span, command) => {
+                self.armed.push((*host, *span, Command::clone(command)));
+            }
+            Command::Heal => self.heal(),
+        }
+        self.note_paths();
+    }
+
+    pub fn power_on(&mut self, host: NodeId, daemon_after: u64) {
+        let local = self.dice.span(SECOND, 400 * SECOND);
+        let ppm = self.settings.ppm[host.index()];
+        let it = &mut self.hosts[host.index()];
+        if it.powered {
+            return;
+        }
+        it.powered = true;
+        it.boot += 1;
+        it.clock = Clock::booted(self.now, local, ppm);
+        it.thawed = None;
+        it.thawed_unseen = None;
+        let life = it.daemon.life;
+        self.inside(host, daemon_after, Inside::DaemonStarts { life });
+    }
+
+    fn power_off(&mut self, host: NodeId) {
+        if !self.hosts[host.index()].powered {
+            return;
+        }
+        self.writes_end(host);
+        self.database_crashes(host);
+        self.end_daemon(host);
+        let it = &mut self.hosts[host.index()];
+        it.powered = false;
+        it.boot += 1;
+        it.frozen = None;
+        it.deferred.clear();
+        it.address = None;
+        it.address_free = 0;
+        it.disk_free = 0;
+        it.services.reached = None;
+        it.services.goal = None;
+        it.services.orders += 1;
+    }
+
+    fn end_daemon(&mut self, host: NodeId) {
+        let daemon = &mut self.hosts[host.index()].daemon;
+        daemon.state = Life::Dead;
+        daemon.changed = self.now;
+        daemon.node = None;
+        daemon.inbox.clear();
+        daemon.wake = None;
+        daemon.wakes += 1;
+        daemon.life += 1;
+        self.hosts[host.index()].disk_free = 0;
+        self.hosts[host.index()].services.goal = None;
+    }
+
+    /// A clean death runs the unit's `ExecStopPost`; a hard one leaves all to the kernel.
+    fn kill_daemon(&mut self, host: NodeId, clean: bool) {
+        let it = &self.hosts[host.index()];
+        if !it.alive() || it.daemon.state == Life::Dead {
+            return;
+        }
+        self.writes_end(host);
+        self.cancel_for_good(host);
+        self.end_daemon(host);
+        if clean {
+            self.stop_everything(host);
+            self.hosts[host.index()].address = None;
+        } else {
+            self.arm_dead_man(host);
+        }
+    }
+
+    fn hang_daemon(&mut self, host: NodeId) {
+        let it = &mut self.hosts[host.index()];
+        if it.alive() && it.daemon.state == Life::Running {
+            it.daemon.state = Life::Hung;
+            it.daemon.changed = self.now;
+            self.arm_dead_man(host);
+        }
+    }
+
+    fn arm_dead_man(&mut self, host: NodeId) {
+        let (low, high) = self.settings.lifetime();
+        let span = self.dice.span(low, high);
+        let life = self.hosts[host.index()].daemon.life;
+        self.inside(host, span, Inside::DeadMan { life });
+    }
+
+    fn resume_daemon(&mut self, host: NodeId) {
+        let it = &mut self.hosts[host.index()];
+        if it.alive() && it.daemon.state == Life::Hung {
+            it.daemon.state = Life::Running;
+            it.daemon.changed = self.now;
+            it.daemon.wakes += 1;
+            let number = it.daemon.wakes;
+            it.daemon.wake = Some(it.clock.read(self.now));
+            self.inside(host, MICRO, Inside::Wake { number });
+            // The services adapter starts again what stopped meanwhile.
+            let services = &self.hosts[host.index()].services;
+            if let (None, Some(goal)) = (services.reached, services.goal) {
+                self.order_services(host, goal);
+            }
+        }
+    }
+
+    fn freeze(&mut self, host: NodeId, span: u64, hidden: bool) {
+        let it = &mut self.hosts[host.index()];
+        if !it.alive() {
+            return;
+        }
+        it.frozen = Some(Freeze { hidden, packets: 0 });
+        if hidden {
+            it.clock.stop(self.now);
+            self.checker.hidden_seen = true;
+        }
+        self.after(span, What::Outside(Box::new(Outside::Thaw(host))));
+    }
+
+    pub fn thaw(&mut self, host: NodeId) {
+        let late = self.dice.span(0, LATENESS);
+        let it = &mut self.hosts[host.index()];
+        let Some(Freeze { hidden, .. }) = it.frozen.take() else { return };
+        it.clock.go_on(self.now);
+        it.thawed = Some(self.now);
+        if hidden {
+            it.thawed_unseen = Some(self.now);
+        }
+        let deferred = std::mem::take(&mut it.deferred);
+        for what in deferred {
+            // The kernel wakes before the pulse: it answers, and the database acknowledges.
+            let pulse = matches!(what, What::Inside { what: Inside::Wake { .. }, .. });
+            self.after(if pulse { late } else { 0 }, what);
+        }
+        self.trace.world(self.now, || format!("{host} thaws"));
+        self.commit(host, false);
+    }
+
+    fn cable(&mut self, cable: Cable, from: Option<NodeId>, works: bool) {
+        let network = &mut self.network;
+        for host in NodeId::ALL.into_iter().filter(|&host| from.is_none_or(|from| from == host)) {
+            let index = host.index();
+            match cable {
+                Cable::Eth1 => network.eth1[index] = works,
+                Cable::Eth0Path => network.eth0[index] = works,
+                Cable::Lan => network.ports[index].passes = works,
+                Cable::LanPlug => network.ports[index].carrier = works,
+                Cable::Gateway => network.gateway[index] = works,
+            }
+        }
+    }
+
+    fn split_lan(&mut self, split: bool) {
+        self.network.split = split;
+        self.checker.split_seen |= split;
+    }
+
+    fn delete_address(&mut self, host: NodeId) {
+        if self.hosts[host.index()].address.take().is_some() {
+            self.addresses_seen(host, Presence::Absent);
+        }
+    }
+
+    fn order(&mut self, host: NodeId, order: Order) {
+        if order == Order::TakeAnyway {
+            self.checker.forced = Some(host);
+        }
+        let outside = Outside::Order(host, order);
+        self.after(MICRO, What::Outside(Box::new(outside)));
+    }
+
+    /// Everything works again; daemons run, nobody is on leave.
+    pub fn heal(&mut self) {
+        let split = self.network.split;
+        self.network.heal();
+        if split {
+            self.split_lan(false);
+        }
+        self.armed.clear();
+        for host in NodeId::ALL {
+            self.hosts[host.index()].trouble = Trouble::default();
+            if self.hosts[host.index()].frozen.is_some() {
+                self.thaw(host);
+            }
+            self.resume_daemon(host);
+            let it = &self.hosts[host.index()];
+            if !it.powered {
+                self.power_on(host, 50 * MILLI);
+            } else if it.daemon.state == Life::Dead {
+                self.start_daemon(host);
+            }
+        }
+        // After the daemons are there to hear it.
+        for host in NodeId::ALL {
+            let outside = Outside::Order(host, Order::Return);
+            self.after(500 * MILLI, What::Outside(Box::new(outside)));
+        }
+    }
+
+    /// Remembers since when the nodes can hear each other, both ways.
+    pub fn note_paths(&mut self) {
+        let together = NodeId::ALL.iter().all(|&host| {
+            self.network.heartbeats_pass(host) && self.hosts[host.index()].daemon_runs()
+        });
+        match (together, self.checker.together_since) {
+            (true, None) => self.checker.together_since = Some(self.now),
+            (false, _) => self.checker.together_since = None,
+            (true, Some(_)) => {}
+        }
+        let apart_since = self.checker.apart_since.unwrap_or(self.now);
+        self.checker.apart_since = (!together).then_some(apart_since);
+        if !self.network.neighbours() {
+            self.checker.lan_apart = self.now;
+        }
+        for host in NodeId::ALL {
+            let since = &mut self.checker.off_gateway[host.index()];
+            if self.network.reaches_gateway(host) {
+                *since = None;
+            } else {
+                since.get_or_insert(self.now);
+            }
+        }
+    }
+
+    /// By when two nodes that hear each other have settled who serves.
+    pub fn reconciled_after(&self) -> u64 {
+        let timing = &self.settings.timing;
+        nanos(timing.lost_after + timing.round_trip() * 2 + timing.release * 2)
+    }
+}

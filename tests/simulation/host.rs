@@ -1,0 +1,172 @@
+//! One host: power, kernel, disk, daemon, services. Its database is in `database`.
+
+use std::collections::VecDeque;
+
+use duotone::protocol::durable::Durable;
+use duotone::protocol::event::{Event, ServicesGoal, Ticket};
+use duotone::protocol::heartbeat::Stance;
+use duotone::protocol::identity::Session;
+use duotone::protocol::node::Node;
+
+use crate::clock::{Clock, Nanos};
+use crate::database::Database;
+use crate::world::What;
+
+pub struct Host {
+    pub powered: bool,
+    /// Counts lives of the kernel: what was under way in an earlier one is gone.
+    pub boot: u32,
+    pub clock: Clock,
+    pub frozen: Option<Freeze>,
+    /// What came while the host was frozen.
+    pub deferred: Vec<What>,
+    /// The end of the last freeze, and of the last that the clock hid; true times.
+    pub thawed: Option<Nanos>,
+    pub thawed_unseen: Option<Nanos>,
+    /// The floating address is in the kernel; the number names the last renewal.
+    pub address: Option<u64>,
+    pub renewals: u64,
+    /// Address deeds are done one after the other, each after this local time.
+    pub address_free: u64,
+    pub disk: Durable,
+    /// Writes are done one after the other, each after this local time.
+    pub disk_free: u64,
+    pub writes: VecDeque<(Ticket, Durable)>,
+    pub daemon: Daemon,
+    pub services: Services,
+    pub database: Database,
+    pub spoken: Spoken,
+    pub trouble: Trouble,
+}
+
+#[derive(Clone, Copy)]
+pub struct Freeze {
+    pub hidden: bool,
+    /// Packets queued by the network card.
+    pub packets: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    Dead,
+    Hung,
+    Running,
+}
+
+pub struct Daemon {
+    pub state: Life,
+    /// Counts lives of the daemon.
+    pub life: u32,
+    pub node: Option<Node>,
+    pub inbox: VecDeque<Event>,
+    /// The local time of the next wake, and its number: only the newest counts.
+    pub wake: Option<u64>,
+    pub wakes: u64,
+    /// The last session of the peer, and its newest sequence (the receiver's replay protection).
+    pub heard: Option<(Session, u64)>,
+    pub past_sessions: Vec<Session>,
+    /// True time when it died, hung, or went on after a hang.
+    pub changed: Nanos,
+    pub stance: Stance,
+    pub status: String,
+    /// Wakes in a row at one local time.
+    pub spins: u32,
+}
+
+/// The services' fake: reaching a goal takes a while.
+pub struct Services {
+    pub goal: Option<ServicesGoal>,
+    pub reached: Option<ServicesGoal>,
+    pub orders: u64,
+}
+
+/// What the last heartbeat said.
+#[derive(Clone, Copy, Default)]
+pub struct Spoken {
+    pub certified: bool,
+    pub certifying: bool,
+    pub since_start: u64,
+}
+
+/// Trouble of one host that is neither a cable's nor a crash.
+#[derive(Clone, Copy, Default)]
+pub struct Trouble {
+    pub disk_takes: Option<Nanos>,
+    pub disk_fails: bool,
+    /// The slow world does nothing before this true time.
+    pub slow_until: Nanos,
+    pub promotion_takes: Option<Nanos>,
+    pub promotion_fails: bool,
+    pub copy_takes: Option<Nanos>,
+    pub release_takes: Option<Nanos>,
+}
+
+impl Host {
+    pub fn new(clock: Clock) -> Host {
+        Host {
+            powered: false,
+            boot: 0,
+            clock,
+            frozen: None,
+            deferred: Vec::new(),
+            thawed: None,
+            thawed_unseen: None,
+            address: None,
+            renewals: 0,
+            address_free: 0,
+            disk: Durable::FRESH,
+            disk_free: 0,
+            writes: VecDeque::new(),
+            daemon: Daemon {
+                state: Life::Dead,
+                life: 0,
+                node: None,
+                inbox: VecDeque::new(),
+                wake: None,
+                wakes: 0,
+                heard: None,
+                past_sessions: Vec::new(),
+                changed: 0,
+                stance: Stance::Joining,
+                status: String::new(),
+                spins: 0,
+            },
+            services: Services { goal: None, reached: None, orders: 0 },
+            database: Database::new(),
+            spoken: Spoken::default(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// The kernel runs: it answers ARP, databases acknowledge, packets arrive.
+    pub fn alive(&self) -> bool {
+        self.powered && self.frozen.is_none()
+    }
+
+    pub fn daemon_runs(&self) -> bool {
+        self.alive() && self.daemon.state == Life::Running
+    }
+
+    pub fn holds_address(&self) -> bool {
+        self.powered && self.address.is_some()
+    }
+}
+
+impl Daemon {
+    /// Authentic, of the newest session, not older than what was heard. Copies pass: the node is
+    /// promised nothing else.
+    pub fn accepts(&mut self, session: Session, sequence: u64) -> bool {
+        match self.heard {
+            Some((known, newest)) if known == session => {
+                self.heard = Some((known, newest.max(sequence)));
+                sequence >= newest
+            }
+            _ if self.past_sessions.contains(&session) => false,
+            known => {
+                self.past_sessions.extend(known.map(|(old, _)| old));
+                self.heard = Some((session, sequence));
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The deterministic simulator: two nodes of the pure protocol in a made-up world that breaks in
+//! every way that the protocol is made for, a checker that looks after every event, and the golden
+//! scenarios. A run follows from its seed alone.
+//!
+//! `SEED=n` replays one run and tells its story; `SEEDS=n` sets how many are tried; `REWRITE=1`
+//! writes the scenarios' stories anew.
+
+mod batch;
+mod branches;
+mod checker;
+mod clock;
+mod command;
+mod database;
+mod dice;
+mod faults;
+mod grid;
+mod host;
+mod network;
+mod pulse;
+mod replication;
+mod runs;
+mod scenario;
+mod schedule;
+mod settings;
+mod slow;
+mod trace;
+mod world;

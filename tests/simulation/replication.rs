@@ -1,0 +1,193 @@
+//! Clients that commit, and the log's way to the standby.
+
+use duotone::protocol::event::DatabaseState;
+use duotone::protocol::identity::NodeId;
+
+use crate::branches::BranchId;
+use crate::clock::SECOND;
+use crate::database::Stream;
+use crate::network::Packet;
+use crate::world::{What, World};
+
+/// A server gives up a silent replication connection after this long.
+const CONNECTION_TIMEOUT: u64 = SECOND;
+/// So many sessions of a server wait for the standby at most.
+const SESSIONS: usize = 12;
+
+impl World {
+    /// Every tick: clients on the LAN through the address, and local ones on both hosts.
+    pub fn clients_commit(&mut self) {
+        for host in NodeId::ALL {
+            let it = &self.hosts[host.index()];
+            let reachable = it.holds_address() && self.network.reaches_gateway(host);
+            if reachable {
+                self.commit(host, true);
+            }
+            if self.dice.chance(300) {
+                self.commit(host, false);
+            }
+        }
+    }
+
+    pub fn commit(&mut self, host: NodeId, by_address: bool) {
+        let grows = self.dice.span(40, 200);
+        let it = &mut self.hosts[host.index()];
+        let database = &mut it.database;
+        let writable = database.state == DatabaseState::Writable;
+        if !it.powered || it.frozen.is_some() || !writable || database.waiting.len() >= SESSIONS {
+            return;
+        }
+        database.log.position += grows;
+        let position = database.log.position;
+        if database.synchronous {
+            database.waiting.push((position, by_address));
+        } else {
+            self.acknowledge(host, position, by_address);
+        }
+        self.send_log(host.peer());
+    }
+
+    /// To the standby on `to`, as far as the primary has it.
+    fn send_log(&mut self, to: NodeId) {
+        let Some(stream) = &self.streams[to.index()] else { return };
+        let primary = &self.hosts[to.peer().index()];
+        let current = stream.primary == primary.database.generation;
+        if !current || !primary.alive() || !self.network.connects() {
+            return;
+        }
+        let log = primary.database.log;
+        let packet = Packet::Log { stream: stream.id, branch: log.branch, position: log.position };
+        let (low, high) = self.settings.link();
+        let delay = self.dice.span(low, high);
+        self.after(delay, What::Arrives { host: to, packet });
+    }
+
+    pub fn log_arrives(&mut self, host: NodeId, id: u64, branch: BranchId, position: u64) {
+        let Some(stream) = &self.streams[host.index()] else { return };
+        let database = &mut self.hosts[host.index()].database;
+        let receives = stream.id == id
+            && stream.standby == database.generation
+            && database.state == DatabaseState::Standby
+            && !self.network.replication_hangs;
+        if !receives || (database.log.branch == branch && database.log.position >= position) {
+            return;
+        }
+        database.log.branch = branch;
+        database.log.position = position;
+        if self.network.connects() {
+            let (low, high) = self.settings.link();
+            let delay = self.dice.span(low, high);
+            let packet = Packet::Flushed { stream: id, position };
+            self.after(delay, What::Arrives { host: host.peer(), packet });
+        }
+    }
+
+    pub fn flushed(&mut self, host: NodeId, id: u64, position: u64) {
+        let Some(stream) = &mut self.streams[host.peer().index()] else { return };
+        let database = &mut self.hosts[host.index()].database;
+        if stream.id != id || stream.primary != database.generation {
+            return;
+        }
+        stream.flushed = stream.flushed.max(position);
+        if database.state == DatabaseState::Writable {
+            let done = database.waiting.partition_point(|&(end, _)| end <= position);
+            let released: Vec<(u64, bool)> = database.waiting.drain(..done).collect();
+            for (position, by_address) in released {
+                self.acknowledge(host, position, by_address);
+            }
+        }
+    }
+
+    /// Opens, feeds and closes the replication connections.
+    pub fn look_after_replication(&mut self) {
+        for standby in NodeId::ALL {
+            match self.streams[standby.index()] {
+                Some(_) => self.look_after_stream(standby),
+                None => self.connect(standby),
+            }
+        }
+        self.note_paths();
+        self.settle_doubts();
+    }
+
+    /// The pair is settled and its nodes hear each other: what an exception left is behind them.
+    fn settle_doubts(&mut self) {
+        let checker = &self.checker;
+        let reconciled = self.reconciled_after();
+        let together =
+            checker.together_since.is_some_and(|since| self.now > since + 2 * reconciled);
+        if (checker.hidden_seen || checker.split_seen) && together && self.settled() {
+            self.checker.hidden_seen = false;
+            self.checker.split_seen = self.network.split;
+            self.checker.settled_anew();
+        }
+    }
+
+    fn look_after_stream(&mut self, standby: NodeId) {
+        let primary = standby.peer();
+        let passes = self.network.connects()
+            && self.hosts[standby.index()].alive()
+            && self.hosts[primary.index()].alive();
+        let ends = [standby, primary].map(|host| self.hosts[host.index()].database.generation);
+        let Some(stream) = &mut self.streams[standby.index()] else { return };
+        let same = [stream.standby, stream.primary] == ends;
+        if passes {
+            stream.broken = None;
+            if same {
+                self.send_log(standby);
+            } else {
+                self.streams[standby.index()] = None;
+            }
+            return;
+        }
+        let since = *stream.broken.get_or_insert(self.now);
+        if self.now - since >= CONNECTION_TIMEOUT {
+            self.streams[standby.index()] = None;
+        }
+    }
+
+    pub fn connect(&mut self, standby: NodeId) {
+        let primary = &self.hosts[standby.peer().index()];
+        let there = primary.alive() && primary.database.state == DatabaseState::Writable;
+        let (source, generation) = (primary.database.log, primary.database.generation);
+        let it = &mut self.hosts[standby.index()];
+        let asks = it.alive() && it.database.state == DatabaseState::Standby;
+        let rewinds = it
+            .database
+            .deed
+            .as_ref()
+            .is_some_and(|deed| deed.deed == duotone::protocol::action::DatabaseDeed::Promote);
+        if !asks || !there || rewinds || !self.network.connects() {
+            return;
+        }
+        if it.database.torn || !self.branches.contains(source, it.database.log) {
+            it.database.diverged = true;
+            return;
+        }
+        it.database.diverged = false;
+        self.next_stream += 1;
+        self.streams[standby.index()] = Some(Stream {
+            id: self.next_stream,
+            standby: it.database.generation,
+            primary: generation,
+            flushed: it.database.log.position,
+            broken: None,
+        });
+        // What the standby had already, the primary learns at once.
+        let position = self.hosts[standby.index()].database.log.position;
+        let packet = Packet::Flushed { stream: self.next_stream, position };
+        let (low, high) = self.settings.link();
+        let delay = self.dice.span(low, high);
+        self.after(delay, What::Arrives { host: standby.peer(), packet });
+    }
+
+    pub fn acknowledge(&mut self, host: NodeId, position: u64, by_address: bool) {
+        let branch = self.hosts[host.index()].database.log.branch;
+        let one = &mut self.branches.0[branch];
+        one.acknowledged = one.acknowledged.max(position);
+        self.check_acknowledged(host, branch);
+        if by_address {
+            self.checker.last_served = self.now;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a run is made of: times, durability, paths, clocks, and how long the world takes.
+
+use std::time::Duration;
+
+use duotone::protocol::node::Durability;
+use duotone::protocol::timing::Timing;
+
+use crate::clock::{MICRO, MILLI, Nanos, SECOND};
+
+#[derive(Clone)]
+pub struct Settings {
+    pub durability: Durability,
+    pub timing: Timing,
+    pub eth0_path: bool,
+    /// Everything takes as long as the times allow.
+    pub worst: bool,
+    /// Each host's clock against true time, in parts per million.
+    pub ppm: [i64; 2],
+    /// Promotions may take this long.
+    pub promotion: (Nanos, Nanos),
+    /// Rewinds and copies may take this long.
+    pub copy: (Nanos, Nanos),
+    /// Between two commits.
+    pub commits: (Nanos, Nanos),
+}
+
+impl Settings {
+    pub fn plain() -> Settings {
+        Settings {
+            durability: Durability::Available,
+            timing: voice(),
+            eth0_path: true,
+            worst: false,
+            ppm: [0, 0],
+            promotion: (20 * MILLI, 120 * MILLI),
+            copy: (200 * MILLI, 2 * SECOND),
+            commits: (8 * MILLI, 40 * MILLI),
+        }
+    }
+
+    fn span(&self, low: Nanos, high: Nanos) -> (Nanos, Nanos) {
+        if self.worst { (high, high) } else { (low, high) }
+    }
+
+    /// How late the pulse wakes.
+    pub fn lateness(&self) -> (Nanos, Nanos) {
+        self.span(20 * MICRO, LATENESS)
+    }
+
+    /// A heartbeat's way; with the lateness of both ends it stays below D.
+    pub fn link(&self) -> (Nanos, Nanos) {
+        self.span(80 * MICRO, nanos(self.timing.delay) - 2 * LATENESS - 200 * MICRO)
+    }
+
+    /// One way on the LAN.
+    pub fn lan(&self) -> (Nanos, Nanos) {
+        self.span(60 * MICRO, 1_500 * MICRO)
+    }
+
+    /// Releasing an address or stopping the database; with the lateness it stays below R.
+    pub fn release(&self) -> (Nanos, Nanos) {
+        self.span(300 * MICRO, nanos(self.timing.release) - LATENESS - MILLI)
+    }
+
+    /// The kernel's lifetime of an address, with its rounding.
+    pub fn lifetime(&self) -> (Nanos, Nanos) {
+        (nanos(self.timing.address_lifetime), nanos(self.timing.lifetime_worst()) - MILLI)
+    }
+}
+
+/// The pulse's worst lateness when nothing is frozen.
+pub const LATENESS: Nanos = 2 * MILLI;
+
+pub fn nanos(span: Duration) -> Nanos {
+    span.as_nanos() as Nanos
+}
+
+/// The pair that the product is for: 50 ms heartbeats, lost after 250 ms.
+pub fn voice() -> Timing {
+    let ms = Duration::from_millis;
+    Timing {
+        interval: ms(50),
+        delay: ms(10),
+        late_after: ms(175),
+        lost_after: ms(250),
+        start_grace: ms(400),
+        drift_ppm: 200,
+        release: ms(30),
+        arbiter: ms(40),
+        probe_interval: ms(12),
+        probes: 4,
+        short_window: ms(65),
+        long_window: ms(300),
+        short_validity: ms(30),
+        long_validity: ms(250),
+        first_attempt: ms(190),
+        short_validity_for: ms(285),
+        address_lifetime: ms(2000),
+        lan_window: ms(2800),
+        certificate: ms(3200),
+        replication_stall: ms(1000),
+        step_deadline: ms(5000),
+        critical_down: ms(2000),
+    }
+}
+
+/// The same with clocks so bad that every drift margin shows: 2 % each.
+pub fn drifty() -> Timing {
+    let ms = Duration::from_millis;
+    Timing {
+        drift_ppm: 20_000,
+        lost_after: ms(260),
+        short_validity_for: ms(300),
+        certificate: ms(3350),
+        ..voice()
+    }
+}
+
+#[test]
+fn the_times_of_the_tests_are_safe() {
+    for timing in [voice(), drifty()] {
+        assert_eq!(timing.violations(), Vec::new());
+    }
+}
