@@ -93,10 +93,6 @@ pub fn other_system(status: &Status) -> Option<Finding> {
 /// What an administrator should do, if anything.
 fn advice(status: &Status) -> Option<&'static str> {
     match (status.authority, status.why) {
-        _ if other_system(status).is_some() => Some(
-            "the two databases are not copies of one cluster: stop duotone on the node that has the \
-             wrong one, and make its copy anew with pg_basebackup from the other",
-        ),
         (Authority::Held, Why::MayLackRows) => Some(
             "bring the peer back; or, if it is off for good and its last rows may be lost: \
              duotone failover --force --reason TEXT",
@@ -117,6 +113,17 @@ fn advice(status: &Status) -> Option<&'static str> {
         (Authority::Asking, Why::AddressAnswered) => {
             Some("find out which host answers for the floating address")
         }
+<<<<<<< HEAD
+=======
+        (Authority::Active | Authority::Standby | Authority::Joining, _)
+            if status.peer != Liveness::Lost && other_system(status).is_some() =>
+        {
+            Some(
+                "the two databases are not copies of one cluster: stop duotone on the node that \
+                 has the wrong one, and make its copy anew with pg_basebackup from the other",
+            )
+        }
+>>>>>>> daemon
         (Authority::Standby, _) if status.database.diverged => {
             Some("rebuild this standby from the peer: its log has left the peer's")
         }
