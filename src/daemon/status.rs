@@ -113,8 +113,6 @@ fn advice(status: &Status) -> Option<&'static str> {
         (Authority::Asking, Why::AddressAnswered) => {
             Some("find out which host answers for the floating address")
         }
-<<<<<<< HEAD
-=======
         (Authority::Active | Authority::Standby | Authority::Joining, _)
             if status.peer != Liveness::Lost && other_system(status).is_some() =>
         {
@@ -123,7 +121,6 @@ fn advice(status: &Status) -> Option<&'static str> {
                  has the wrong one, and make its copy anew with pg_basebackup from the other",
             )
         }
->>>>>>> daemon
         (Authority::Standby, _) if status.database.diverged => {
             Some("rebuild this standby from the peer: its log has left the peer's")
         }
