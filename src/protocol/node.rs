@@ -71,6 +71,8 @@ pub struct Node {
     pub(super) authority: Authority,
     pub(super) why: Why,
     pub(super) since: Instant,
+    /// The authorities entered in the last turn, with what led to each.
+    pub(super) path: Vec<(Authority, Why)>,
     pub(super) started: Instant,
     pub(super) claim: Option<Claim>,
     /// The last attempt failed: not again before this.
@@ -175,6 +177,7 @@ impl Node {
             authority: Authority::Joining,
             why: Why::Started,
             since: now,
+            path: Vec::new(),
             started: now,
             claim: None,
             retry_at: now,

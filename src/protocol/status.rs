@@ -106,6 +106,12 @@ impl Node {
         (self.authority, self.why)
     }
 
+    /// The authorities entered in the last turn, each with what led to it: a turn may pass through
+    /// several, and the last one's reason does not tell why the first was left.
+    pub fn path(&self) -> &[(Authority, Why)] {
+        &self.path
+    }
+
     pub(super) fn health(&self, now: Instant, index: usize) -> Health {
         let group = &self.groups[index];
         let database = match (self.setup.database, self.database.state) {

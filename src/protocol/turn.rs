@@ -28,6 +28,7 @@ impl Node {
             // Answers may have been missed: every silent window begins anew (rule 23).
             self.groups.iter_mut().for_each(|group| group.lan.restart());
         }
+        self.path.clear();
         for _ in 0..CHAIN {
             let (authority, why) = lead(self.evidence(now, woke));
             self.why = why;
@@ -35,6 +36,7 @@ impl Node {
                 break;
             }
             self.enter(now, authority, why);
+            self.path.push((authority, why));
         }
         if self.authority == Authority::Active {
             self.turn_issuer(now);

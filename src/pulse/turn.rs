@@ -94,8 +94,9 @@ impl<L: LanSide> Turning<L> {
             }
         }
         self.events = events;
-        let (authority, why) = self.node.authority();
-        if (authority, why) != before {
+        let after = self.node.authority();
+        let settled = (after != before && self.node.path().last() != Some(&after)).then_some(after);
+        for (authority, why) in self.node.path().iter().copied().chain(settled) {
             self.reporter.record(now, Recorded::Authority(authority, why));
         }
         if let Some(trouble) = self.lan.take_trouble() {
