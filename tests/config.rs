@@ -307,3 +307,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_prefix_of_no_bits_is_refused_in_both_families() {
+    for (good, bad, range) in [
+        ("192.0.2.10/24", "192.0.2.10/0", "from 1 to 32, as in \"192.0.2.10/24\""),
+        ("2001:db8::10/64", "2001:db8::10/0", "from 1 to 128, as in \"2001:db8::10/64\""),
+    ] {
+        let errors = parse(&EXAMPLE.replace(good, bad)).expect_err("a prefix of no bits");
+        assert!(errors.contains(range), "{errors}");
+    }
+}

@@ -99,12 +99,11 @@ fn address(text: &str) -> Result<(IpAddr, u8), String> {
         ));
     };
     let ip = host_address(ip)?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let (most, usual) = if ip.is_ipv4() { (32, 24) } else { (128, 64) };
     let length = length.parse::<u8>().ok().filter(|length| (1..=most).contains(length));
     let Some(length) = length else {
         return Err(format!(
-            "\"{text}\": the prefix length must be from 1 to {most}, as in \"{ip}/{}\"",
-            most * 3 / 4
+            "\"{text}\": the prefix length must be from 1 to {most}, as in \"{ip}/{usual}\""
         ));
     };
     if ip.is_loopback() {

@@ -15,13 +15,15 @@ fn an_existing_pair_is_adopted() {
     let (a, b) = lab.pair("old_standby");
     runtime().block_on(async {
         let (mut at_a, mut at_b) = (a.database(), b.database());
-        // Loaded machines: a checkpointer that is busy leaves `synchronous` unknown for a look.
+        // Loaded machines: a checkpointer that is busy leaves `synchronous` unknown for a look, and
+        // a standby that answers may not be streaming yet.
         let (mut seen_a, mut seen_b) = (at_a.look().await, at_b.look().await);
         for _ in 0..50 {
-            if seen_a.synchronous.is_some() && seen_b.synchronous.is_some() {
+            let known = seen_a.synchronous.is_some() && seen_b.synchronous.is_some();
+            if known && seen_a.replica.is_some() && seen_b.streaming {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             (seen_a, seen_b) = (at_a.look().await, at_b.look().await);
         }
         assert_eq!(seen_a.state, DatabaseState::Writable, "{:?}", at_a.trouble());
