@@ -104,6 +104,7 @@ impl Pair {
                     durable: Some(Durable::FRESH),
                     software: [0, 1, 0],
                     config_hash: 1,
+                    policy: duotone::protocol::moves::Policy::DEFAULT,
                 },
                 Instant::ZERO,
             ),
@@ -226,7 +227,9 @@ impl Pair {
                         host.timeline += 1;
                         host.state = DatabaseState::Writable;
                     }
-                    DatabaseDeed::StopNow => host.state = DatabaseState::Stopped,
+                    DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => {
+                        host.state = DatabaseState::Stopped
+                    }
                     DatabaseDeed::StartAsStandby => host.state = DatabaseState::Standby,
                     DatabaseDeed::StartInPlace => host.state = DatabaseState::Writable,
                     DatabaseDeed::SetSynchronous(on) => host.synchronous = on,

@@ -238,6 +238,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         durable,
         software: software(),
         config_hash: config.hash,
+        policy: crate::protocol::moves::Policy::DEFAULT,
     })
 }
 

@@ -111,7 +111,8 @@ impl Node {
         let urgency = |deed: DatabaseDeed| match deed {
             DatabaseDeed::StopNow => 2,
             DatabaseDeed::Promote => 1,
-            DatabaseDeed::StartAsStandby
+            DatabaseDeed::StopCleanly
+            | DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
             | DatabaseDeed::Rejoin
             | DatabaseDeed::StartInPlace

@@ -75,6 +75,9 @@ pub enum DatabaseDeed {
     StartInPlace,
     /// Stop it at once (immediate shutdown): nothing is acknowledged from here on.
     StopNow,
+    /// Stop it in order (fast shutdown): it admits nobody new, and ends when the standby has its
+    /// shutdown checkpoint. What is seen then has the end of its log.
+    StopCleanly,
     /// Let commits wait for the standby (`true`) or not.
     SetSynchronous(bool),
 }

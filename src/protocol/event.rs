@@ -202,4 +202,9 @@ pub enum Order {
     Leave,
     /// Withdraw `Leave`.
     Return,
+    /// Hand the role to the standby and lose nothing (rule 25).
+    Switchover,
+    /// Go on although the state file is damaged, as a node that never served and whose database
+    /// must be brought back from the peer's.
+    Recover,
 }

@@ -117,7 +117,10 @@ impl Node {
     /// A deed is under way that may leave the database writable, or is meant to end that.
     pub(super) fn may_be_promoting(&self) -> bool {
         self.pending.database.is_some_and(|(_, deed, _)| match deed {
-            DatabaseDeed::Promote | DatabaseDeed::StartInPlace | DatabaseDeed::StopNow => true,
+            DatabaseDeed::Promote
+            | DatabaseDeed::StartInPlace
+            | DatabaseDeed::StopNow
+            | DatabaseDeed::StopCleanly => true,
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
             | DatabaseDeed::Rejoin

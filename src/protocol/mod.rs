@@ -19,6 +19,7 @@ pub mod identity;
 pub mod lead;
 pub mod lease;
 pub mod log;
+pub mod moves;
 pub mod node;
 pub mod peer;
 pub mod place;

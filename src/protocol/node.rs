@@ -18,6 +18,7 @@ use super::heartbeat::{Heartbeat, Stance};
 use super::identity::{NodeId, Session, Term};
 use super::lead::{Authority, Basis, Why};
 use super::lease::Lease;
+use super::moves::Policy;
 use super::peer::Peer;
 use super::sent::SentLog;
 use super::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub struct Setup {
     pub software: [u16; 3],
     /// Configuration hash, for the heartbeat.
     pub config_hash: u64,
+    /// Which moves need no order.
+    pub policy: Policy,
 }
 
 /// What a commit waits for, and what a node may do alone.
@@ -296,6 +299,7 @@ impl Node {
                 self.orders.leave = false;
                 self.orders.returned_from = self.sent.last_sequence() + 1;
             }
+            Order::Switchover | Order::Recover => {}
         }
     }
 
@@ -333,7 +337,7 @@ fn achieved(deed: DatabaseDeed, seen: &DatabaseSeen) -> bool {
         DatabaseDeed::StartAsStandby => seen.state == DatabaseState::Standby,
         DatabaseDeed::Follow | DatabaseDeed::Rejoin => seen.streaming,
         DatabaseDeed::Promote | DatabaseDeed::StartInPlace => seen.state == DatabaseState::Writable,
-        DatabaseDeed::StopNow => super::plan::not_writable(seen.state),
+        DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => super::plan::not_writable(seen.state),
         DatabaseDeed::SetSynchronous(on) => seen.synchronous == Some(on),
     }
 }

@@ -153,6 +153,7 @@ impl Host {
             durable: Some(Durable::FRESH),
             software: [0, 1, 0],
             config_hash: 1,
+            policy: duotone::protocol::moves::Policy::DEFAULT,
         };
         let exchange = Exchange::new(Links::open(&every_kind(me)), identity(me, session), LATELY);
         let lan = FakeLan { me, owners: Arc::clone(owners) };

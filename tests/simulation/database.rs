@@ -108,8 +108,12 @@ impl World {
         let quick = (Phase::Only, 500 * MICRO, 4 * MILLI);
         let start = (Phase::Only, 40 * MILLI, 300 * MILLI);
         match deed {
-            DatabaseDeed::StopNow if database.state == DatabaseState::Stopped => quick,
-            DatabaseDeed::StopNow => {
+            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly
+                if database.state == DatabaseState::Stopped =>
+            {
+                quick
+            }
+            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => {
                 let (low, high) = self.settings.release();
                 (Phase::Only, low, high)
             }
@@ -188,7 +192,7 @@ impl World {
         phase: Phase,
     ) -> Option<(Phase, u64, u64)> {
         match (deed, phase) {
-            (DatabaseDeed::StopNow, _) => {
+            (DatabaseDeed::StopNow | DatabaseDeed::StopCleanly, _) => {
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
             }
@@ -304,7 +308,7 @@ impl World {
                     database.goes(DatabaseState::Stopped);
                 }
             }
-            (DatabaseDeed::Promote | DatabaseDeed::StopNow, _)
+            (DatabaseDeed::Promote | DatabaseDeed::StopNow | DatabaseDeed::StopCleanly, _)
             | (DatabaseDeed::SetSynchronous(_), _) => {}
         }
         self.look_now(host, Some(ticket));

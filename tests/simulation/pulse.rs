@@ -36,6 +36,7 @@ impl World {
             durable: Some(it.disk),
             software: [0, 1, 0],
             config_hash: 7,
+            policy: duotone::protocol::moves::Policy::DEFAULT,
         };
         let daemon = &mut it.daemon;
         daemon.life += 1;

@@ -116,7 +116,7 @@ impl Database {
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
-            DatabaseDeed::StopNow => self.stop_now(by).await,
+            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => self.stop_now(by).await,
             DatabaseDeed::SetSynchronous(on) => self.set_synchronous(on, by).await,
         };
         self.trouble = done.err();
