@@ -260,9 +260,12 @@ impl World {
         }
         let claims = match heartbeat.stance {
             Stance::Promoted | Stance::Active => true,
-            Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking | Stance::Taking => {
-                false
-            }
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Handing => false,
         };
         if claims && *self.checker.claims.entry(heartbeat.term).or_insert(host) != host {
             self.break_rule(format!("P3: {host} uses the other's term {}", heartbeat.term));

@@ -60,8 +60,13 @@ const CABLES: [(Cable, &str); 5] = [
     (Cable::Gateway, "gateway"),
 ];
 
-const ORDERS: [(Order, &str); 3] =
-    [(Order::TakeAnyway, "take-anyway"), (Order::Leave, "leave"), (Order::Return, "return")];
+const ORDERS: [(Order, &str); 5] = [
+    (Order::TakeAnyway, "take-anyway"),
+    (Order::Leave, "leave"),
+    (Order::Return, "return"),
+    (Order::Switchover, "switchover"),
+    (Order::Recover, "recover"),
+];
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

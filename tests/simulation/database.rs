@@ -51,6 +51,7 @@ impl World {
             | DatabaseDeed::Rejoin
             | DatabaseDeed::StartInPlace
             | DatabaseDeed::StopNow
+            | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => {}
         }
         let database = &mut self.hosts[host.index()].database;
@@ -71,6 +72,7 @@ impl World {
             }
             DatabaseDeed::StopCleanly => (Phase::Closing, 10 * MILLI, 30 * MILLI),
             DatabaseDeed::SetSynchronous(_) => quick,
+            DatabaseDeed::Checkpoint => (Phase::Only, 5 * MILLI, 200 * MILLI),
             DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::StartAsStandby => start,
             DatabaseDeed::StartInPlace
@@ -159,6 +161,7 @@ impl World {
                     return Some((Phase::Closing, MILLI, 5 * MILLI));
                 }
             }
+            (DatabaseDeed::Checkpoint, _) => {}
             (DatabaseDeed::SetSynchronous(wanted), _) => self.set_synchronous(host, wanted),
             (DatabaseDeed::Promote, _) => self.promoted(host),
             (DatabaseDeed::StartInPlace, _) => {
@@ -257,7 +260,7 @@ impl World {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.
-            (DatabaseDeed::StopCleanly, _) => {}
+            (DatabaseDeed::StopCleanly | DatabaseDeed::Checkpoint, _) => {}
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
