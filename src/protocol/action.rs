@@ -62,7 +62,7 @@ pub enum Action {
 /// What can be done to the database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DatabaseDeed {
-    /// Start it as a standby (it recovers its own log and follows the peer when there is one).
+    /// Start it as a standby: it recovers its own log and follows nobody.
     StartAsStandby,
     /// Make it receive the peer's log, of which its own is a prefix.
     Follow,

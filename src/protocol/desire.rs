@@ -36,6 +36,11 @@ impl Node {
         desired.active = true;
         desired.leaving = None;
         desired.lone = desired.lone.max(claim.adopted_lone);
+        if let (Some(log), false) = (self.log(), claim.promoting) {
+            // Named before it begins: a crash right after the promotion must not leave a branch
+            // without a name, which any branch of that number would be taken for.
+            desired.branches = desired.branches.with(log.timeline + 1, claim.term);
+        }
         if !self.setup.database {
             if self.durable.term == claim.term {
                 desired.served = claim.term;

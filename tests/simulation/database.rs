@@ -176,7 +176,7 @@ impl World {
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
                 } else {
-                    database.stands_by();
+                    database.stands_by(deed != DatabaseDeed::StartAsStandby);
                 }
                 if self.streams[host.index()].is_none() {
                     self.connect(host);
@@ -197,7 +197,7 @@ impl World {
                     database.log = source;
                     database.torn = false;
                     database.diverged = false;
-                    database.stands_by();
+                    database.stands_by(true);
                     self.streams[host.index()] = None;
                     self.connect(host);
                 }
@@ -326,7 +326,10 @@ impl World {
                 .is_some_and(|stream| stream.standby == database.generation),
             diverged: database.diverged,
             replica: to_peer
-                .filter(|stream| stream.primary == database.generation)
+                .filter(|stream| {
+                    stream.primary == database.generation
+                        && database.state == DatabaseState::Writable
+                })
                 .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
             system_id: Some(1),
         }

@@ -3,7 +3,7 @@
 use duotone::protocol::event::DatabaseState;
 use duotone::protocol::identity::NodeId;
 
-use crate::branches::BranchId;
+use crate::branches::{BranchId, Place};
 use crate::clock::SECOND;
 use crate::database::Stream;
 use crate::network::Packet;
@@ -165,10 +165,13 @@ impl World {
 
     pub fn connect(&mut self, standby: NodeId) {
         let primary = &self.hosts[standby.peer().index()];
-        let there = primary.alive() && primary.database.state == DatabaseState::Writable;
+        // A standby sends on what it has.
+        let sends =
+            matches!(primary.database.state, DatabaseState::Writable | DatabaseState::Standby);
+        let there = primary.alive() && sends;
         let (source, generation) = (primary.database.log, primary.database.generation);
         let it = &mut self.hosts[standby.index()];
-        let asks = it.alive() && it.database.state == DatabaseState::Standby;
+        let asks = it.alive() && it.database.state == DatabaseState::Standby && it.database.follows;
         let rewinds = it
             .database
             .deed
@@ -177,8 +180,9 @@ impl World {
         if !asks || !there || rewinds || !self.network.connects() {
             return;
         }
-        if it.database.torn || !self.branches.contains(source, it.database.log) {
-            it.database.diverged = true;
+        let log = it.database.log;
+        if it.database.torn || !self.branches.contains(source, log) {
+            self.cannot_receive(standby, source);
             return;
         }
         it.database.diverged = false;
@@ -196,6 +200,14 @@ impl World {
         let (low, high) = self.settings.link();
         let delay = self.dice.span(low, high);
         self.after(delay, What::Arrives { host: standby.peer(), packet });
+    }
+
+    /// The peer's later history says where it left; without one there is no telling.
+    fn cannot_receive(&mut self, standby: NodeId, source: Place) {
+        let database = &mut self.hosts[standby.index()].database;
+        let mine = &self.branches.0[database.log.branch];
+        let theirs = &self.branches.0[source.branch];
+        database.diverged = database.torn || theirs.timeline >= mine.timeline;
     }
 
     pub fn acknowledge(&mut self, host: NodeId, position: u64, by_address: bool) {

@@ -144,7 +144,8 @@ fn obey(world: &mut World, line: &str) -> Result<(), String> {
             if !world.run_until_seen(within, World::settled) {
                 return Err("not settled within 20 s".to_owned());
             }
-            world.run_until(world.now + 500 * MILLI);
+            // On the full second, so that a story does not change with how its pair settled.
+            world.run_until((world.now + 500 * MILLI).next_multiple_of(SECOND));
         }
         ["run", span] => {
             let span = parse_span(span).ok_or("no time")?;

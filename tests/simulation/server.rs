@@ -15,6 +15,8 @@ pub struct Database {
     /// A rewind or copy began and did not end: what `log` says is what the files claim.
     pub torn: bool,
     pub diverged: bool,
+    /// Its files name the peer as the one to receive from.
+    pub follows: bool,
     pub synchronous: bool,
     /// Ends of rows whose clients wait for the standby, and whether they came by the address.
     pub waiting: Vec<(u64, bool)>,
@@ -67,6 +69,7 @@ impl Database {
             signal: true,
             torn: false,
             diverged: false,
+            follows: false,
             synchronous: true,
             waiting: Vec::new(),
             closing: None,
@@ -90,9 +93,11 @@ impl Database {
         self.generation += 1;
     }
 
-    /// Runs as a standby; a server that is started waits for its peer once it is promoted.
-    pub fn stands_by(&mut self) {
+    /// Runs as a standby; a server that is started waits for its peer once it is promoted, and
+    /// receives from the peer only if it is told to.
+    pub fn stands_by(&mut self, follows: bool) {
         self.signal = true;
+        self.follows = follows || (self.follows && self.state == DatabaseState::Standby);
         if self.state != DatabaseState::Standby {
             self.synchronous = true;
             self.goes(DatabaseState::Standby);
@@ -119,6 +124,7 @@ impl Database {
     pub fn promoted(&mut self, fork: Place) {
         self.log = fork;
         self.signal = false;
+        self.follows = false;
         self.synchronous = true;
         self.goes(DatabaseState::Writable);
     }
@@ -160,7 +166,7 @@ impl Database {
 #[test]
 fn a_clean_end_is_remembered_and_a_hasty_one_is_not() {
     let mut it = Database::new();
-    it.stands_by();
+    it.stands_by(false);
     assert!(!it.starts_in_place(), "a standby");
     it.promoted(Place { branch: 1, position: 2_000 });
     it.begins_to_close(5);
