@@ -68,7 +68,11 @@ pub enum DatabaseDeed {
     Follow,
     /// Bring a log that has left the peer's back: salvage, rewind or copy, then follow. The node has
     /// put the `copy_unfinished` mark on disk before (rule 22).
-    Rejoin,
+    Rejoin {
+        /// Where the two logs part, in bytes of log, if the node can tell. Numbers alone do not
+        /// show it when both nodes promoted the same timeline apart.
+        common: Option<u64>,
+    },
     /// Promote it; it comes up with commits waiting for the standby.
     Promote,
     /// Start it as the primary that it was, inside the unexpired term of this node.

@@ -83,7 +83,7 @@ impl Node {
             desired.peer_excluded = false;
         }
         let Some(peer) = serving.filter(|_| self.authority == Authority::Standby) else { return };
-        if self.follow(now) == Follow::ByRejoining {
+        if let Follow::ByRejoining { .. } = self.follow(now) {
             desired.copy_unfinished = true;
         }
         if self.follows_branch_of(peer) {
@@ -137,7 +137,7 @@ impl Node {
         {
             Follow::Directly
         } else if self.setup.rejoin {
-            Follow::ByRejoining
+            Follow::ByRejoining { common: self.common_with_peer() }
         } else {
             Follow::No
         }
