@@ -41,6 +41,8 @@ pub struct Checker {
     pub still: Option<NodeId>,
     /// Only one fault was injected: not even a stale takeover may lose rows.
     pub single_fault: bool,
+    /// A node decides what is done; without one nothing is judged.
+    pub judges: bool,
 }
 
 /// How often each exception was used.
@@ -85,6 +87,7 @@ impl Checker {
             forced: None,
             still: None,
             single_fault: false,
+            judges: true,
         }
     }
 }
@@ -98,7 +101,7 @@ impl Checker {
 
 impl World {
     pub fn break_rule(&mut self, sentence: String) {
-        if self.checker.broken.is_some() {
+        if self.checker.broken.is_some() || !self.checker.judges {
             return;
         }
         let now = self.now;
@@ -110,7 +113,7 @@ impl World {
     pub fn check_owners(&mut self) {
         let owners = |host: NodeId| {
             let it = &self.hosts[host.index()];
-            it.address.is_some() && it.alive() && self.network.on_lan(host)
+            it.addresses.any() && it.alive() && self.network.on_lan(host)
         };
         if owners(NodeId::A) && owners(NodeId::B) && !self.excused() {
             self.break_rule("P1: two nodes hold the floating address".to_owned());
@@ -135,7 +138,7 @@ impl World {
         let hidden = self.checker.hidden_seen;
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
-            let holds = it.address.is_some() || it.database.state == DatabaseState::Writable;
+            let holds = it.addresses.any() || it.database.state == DatabaseState::Writable;
             let resumed = now < it.daemon.changed + release;
             let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
             if (cut_off || frozen) && holds && (it.daemon.state != Life::Running || resumed) {
@@ -184,7 +187,7 @@ impl World {
     /// P4 and P2, when an address is about to be taken.
     pub fn check_taking(&mut self, host: NodeId) {
         let it = &self.hosts[host.index()];
-        if it.address.is_some() {
+        if it.addresses.any() {
             return;
         }
         if it.database.state != DatabaseState::Writable {
@@ -257,9 +260,12 @@ impl World {
         }
         let claims = match heartbeat.stance {
             Stance::Promoted | Stance::Active => true,
-            Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking | Stance::Taking => {
-                false
-            }
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Handing => false,
         };
         if claims && *self.checker.claims.entry(heartbeat.term).or_insert(host) != host {
             self.break_rule(format!("P3: {host} uses the other's term {}", heartbeat.term));
@@ -283,12 +289,12 @@ impl World {
         let off = self.checker.off_gateway[other.index()];
         let upset = it.daemon.changed.max(it.thawed.unwrap_or(0)) + release;
         let hidden = it.thawed_unseen.is_some();
-        let serves = it.address.is_some() || it.database.state == DatabaseState::Writable;
+        let serves = it.addresses.any() || it.database.state == DatabaseState::Writable;
         let active = it.daemon.stance == Stance::Active;
         if off.is_some_and(|since| self.now > since + vouched)
             && self.now > upset
             && it.daemon_runs()
-            && (serves && active || it.address.is_some())
+            && (serves && active || it.addresses.any())
             && !hidden
             && self.checker.forced.is_none()
         {
@@ -333,7 +339,7 @@ impl World {
             && active.daemon.stance == Stance::Active
             && standby.daemon_runs()
             && standby.daemon.stance == Stance::Standby
-            && standby.address.is_none()
+            && !standby.addresses.any()
             && standby.database.state == DatabaseState::Standby
             && self.streams[host.peer().index()].is_some()
             && (!commits_wait || (standby.spoken.certified && active.database.synchronous))
@@ -344,7 +350,7 @@ impl World {
     pub fn serves(&self, host: NodeId) -> bool {
         let it = &self.hosts[host.index()];
         it.alive()
-            && it.address.is_some()
+            && it.addresses.any()
             && it.database.state == DatabaseState::Writable
             && it.services.reached.is_some_and(|goal| goal >= ServicesGoal::Prepare)
             && self.network.reaches_gateway(host)

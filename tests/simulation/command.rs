@@ -33,6 +33,8 @@ pub enum Command {
     DiskFails(NodeId, bool),
     SlowWorld(NodeId, Nanos),
     DeleteAddress(NodeId),
+    /// One of the two.
+    DeleteOneAddress(NodeId),
     Order(NodeId, Order),
     /// When that node begins a promotion, after this span.
     WhenPromoting(NodeId, Nanos, Box<Command>),
@@ -58,8 +60,13 @@ const CABLES: [(Cable, &str); 5] = [
     (Cable::Gateway, "gateway"),
 ];
 
-const ORDERS: [(Order, &str); 3] =
-    [(Order::TakeAnyway, "take-anyway"), (Order::Leave, "leave"), (Order::Return, "return")];
+const ORDERS: [(Order, &str); 5] = [
+    (Order::TakeAnyway, "take-anyway"),
+    (Order::Leave, "leave"),
+    (Order::Return, "return"),
+    (Order::Switchover, "switchover"),
+    (Order::Recover, "recover"),
+];
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,6 +110,7 @@ impl fmt::Display for Command {
             }
             Command::SlowWorld(host, span) => write!(f, "slow {host} {}", Span(*span)),
             Command::DeleteAddress(host) => write!(f, "delete address {host}"),
+            Command::DeleteOneAddress(host) => write!(f, "delete one address {host}"),
             Command::Order(host, order) => {
                 let word = ORDERS.iter().find(|(known, _)| known == order).map_or("", |(_, w)| w);
                 write!(f, "order {host} {word}")
@@ -191,6 +199,7 @@ pub fn parse(line: &str) -> Option<Command> {
         ["disk", "of", _, "works"] => Command::DiskFails(host(2)?, false),
         ["slow", _, _] => Command::SlowWorld(host(1)?, span(2)?),
         ["delete", "address", _] => Command::DeleteAddress(host(2)?),
+        ["delete", "one", "address", _] => Command::DeleteOneAddress(host(3)?),
         ["order", _, word] => {
             let (order, _) = ORDERS.into_iter().find(|(_, known)| *known == word)?;
             Command::Order(host(1)?, order)

@@ -4,41 +4,10 @@ use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
 use duotone::protocol::identity::NodeId;
 
-use crate::branches::{Branches, Place};
+use crate::branches::Place;
 use crate::clock::{MICRO, MILLI};
+use crate::server::{Deed, Phase};
 use crate::world::{Inside, What, World};
-
-pub struct Database {
-    pub state: DatabaseState,
-    pub log: Place,
-    /// A rewind or copy began and did not end: what `log` says is what the files claim.
-    pub torn: bool,
-    pub diverged: bool,
-    pub synchronous: bool,
-    /// Ends of rows whose clients wait for the standby, and whether they came by the address.
-    pub waiting: Vec<(u64, bool)>,
-    pub deed: Option<Deed>,
-    /// Counts deeds.
-    pub deeds: u64,
-    /// Counts server lives: a connection belongs to one at each end.
-    pub generation: u64,
-}
-
-pub struct Deed {
-    pub ticket: Ticket,
-    pub deed: DatabaseDeed,
-    pub phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// One step, which is then done.
-    Only,
-    /// Rows that the peer lacks are written to files.
-    Salvage,
-    /// The data directory is overwritten.
-    Copy,
-}
 
 /// A replication connection, as both ends have it.
 pub struct Stream {
@@ -52,29 +21,6 @@ pub struct Stream {
     pub broken: Option<u64>,
 }
 
-impl Database {
-    pub fn new() -> Database {
-        Database {
-            state: DatabaseState::Stopped,
-            log: Branches::ROOT,
-            torn: false,
-            diverged: false,
-            synchronous: true,
-            waiting: Vec::new(),
-            deed: None,
-            deeds: 0,
-            generation: 0,
-        }
-    }
-
-    /// Nothing is acknowledged and nobody is connected from here on.
-    pub fn goes(&mut self, state: DatabaseState) {
-        self.state = state;
-        self.waiting.clear();
-        self.generation += 1;
-    }
-}
-
 impl World {
     pub fn begin_deed(&mut self, host: NodeId, ticket: Ticket, deed: DatabaseDeed) {
         self.cancel_deed(host);
@@ -85,17 +31,28 @@ impl World {
                 if high > 10 * MILLI =>
             {
                 database.goes(DatabaseState::Starting);
+                database.signal = true;
             }
             // Without its signal file it may become writable at any time.
             DatabaseDeed::StartInPlace if high > 10 * MILLI => {
                 database.goes(DatabaseState::Unknown);
+            }
+            DatabaseDeed::StopCleanly => {
+                let checkpoint = self.now + self.dice.span(20 * MILLI, 450 * MILLI);
+                self.hosts[host.index()].database.begins_to_close(checkpoint);
             }
             // The receiver is stopped before the promotion.
             DatabaseDeed::Promote => {
                 self.streams[host.index()] = None;
                 self.promotion_begins(host);
             }
-            _ => {}
+            DatabaseDeed::StartAsStandby
+            | DatabaseDeed::Follow
+            | DatabaseDeed::Rejoin
+            | DatabaseDeed::StartInPlace
+            | DatabaseDeed::StopNow
+            | DatabaseDeed::Checkpoint
+            | DatabaseDeed::SetSynchronous(_) => {}
         }
         let database = &mut self.hosts[host.index()].database;
         database.deed = Some(Deed { ticket, deed, phase });
@@ -108,20 +65,22 @@ impl World {
         let quick = (Phase::Only, 500 * MICRO, 4 * MILLI);
         let start = (Phase::Only, 40 * MILLI, 300 * MILLI);
         match deed {
-            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly
-                if database.state == DatabaseState::Stopped =>
-            {
-                quick
-            }
-            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => {
+            DatabaseDeed::StopNow if database.state == DatabaseState::Stopped => quick,
+            DatabaseDeed::StopNow => {
                 let (low, high) = self.settings.release();
                 (Phase::Only, low, high)
             }
+            DatabaseDeed::StopCleanly => (Phase::Closing, 10 * MILLI, 30 * MILLI),
             DatabaseDeed::SetSynchronous(_) => quick,
+            DatabaseDeed::Checkpoint => (Phase::Only, 5 * MILLI, 200 * MILLI),
             DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::StartAsStandby => start,
-            DatabaseDeed::StartInPlace if database.state == DatabaseState::Writable => quick,
-            DatabaseDeed::StartInPlace => start,
+            DatabaseDeed::StartInPlace
+                if database.state == DatabaseState::Stopped && !database.signal =>
+            {
+                start
+            }
+            DatabaseDeed::StartInPlace => quick,
             DatabaseDeed::Promote if database.state != DatabaseState::Standby => quick,
             DatabaseDeed::Promote => match trouble.promotion_takes {
                 Some(span) => (Phase::Only, span, span),
@@ -192,28 +151,32 @@ impl World {
         phase: Phase,
     ) -> Option<(Phase, u64, u64)> {
         match (deed, phase) {
-            (DatabaseDeed::StopNow | DatabaseDeed::StopCleanly, _) => {
+            (DatabaseDeed::StopNow, _) => {
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
             }
+            (DatabaseDeed::StopCleanly, _) => {
+                let database = &self.hosts[host.index()].database;
+                if database.closing.is_some() {
+                    return Some((Phase::Closing, MILLI, 5 * MILLI));
+                }
+            }
+            (DatabaseDeed::Checkpoint, _) => {}
             (DatabaseDeed::SetSynchronous(wanted), _) => self.set_synchronous(host, wanted),
             (DatabaseDeed::Promote, _) => self.promoted(host),
             (DatabaseDeed::StartInPlace, _) => {
-                let database = &mut self.hosts[host.index()].database;
-                if database.state != DatabaseState::Writable {
-                    database.synchronous = true;
-                    database.goes(DatabaseState::Writable);
+                if self.hosts[host.index()].database.starts_in_place() {
                     self.check_start_in_place(host);
                 }
             }
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
-            | (DatabaseDeed::Rejoin, Phase::Only) => {
+            | (DatabaseDeed::Rejoin, Phase::Only | Phase::Closing) => {
                 let rejoins = deed == DatabaseDeed::Rejoin;
                 let database = &mut self.hosts[host.index()].database;
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
-                } else if database.state != DatabaseState::Standby {
-                    database.goes(DatabaseState::Standby);
+                } else {
+                    database.stands_by();
                 }
                 if self.streams[host.index()].is_none() {
                     self.connect(host);
@@ -234,7 +197,7 @@ impl World {
                     database.log = source;
                     database.torn = false;
                     database.diverged = false;
-                    database.state = DatabaseState::Standby;
+                    database.stands_by();
                     self.streams[host.index()] = None;
                     self.connect(host);
                 }
@@ -266,9 +229,7 @@ impl World {
         let fork = self.branches.fork(it.database.log, host);
         self.branches.0[fork.branch].stale = stale;
         self.branches.0[fork.branch].forced = self.checker.forced == Some(host);
-        it.database.log = fork;
-        it.database.synchronous = true;
-        it.database.goes(DatabaseState::Writable);
+        it.database.promoted(fork);
         if torn {
             self.break_rule(format!("{host} promoted a database whose copy was not finished"));
         }
@@ -298,17 +259,21 @@ impl World {
             (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
+            // A server that was told to end goes on ending.
+            (DatabaseDeed::StopCleanly | DatabaseDeed::Checkpoint, _) => {}
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin, _)
             | (DatabaseDeed::StartInPlace, _) => {
                 let database = &mut self.hosts[host.index()].database;
-                if matches!(database.state, DatabaseState::Starting | DatabaseState::Unknown) {
+                let started =
+                    matches!(database.state, DatabaseState::Starting | DatabaseState::Unknown);
+                if started && database.closing.is_none() {
                     database.goes(DatabaseState::Stopped);
                 }
             }
-            (DatabaseDeed::Promote | DatabaseDeed::StopNow | DatabaseDeed::StopCleanly, _)
+            (DatabaseDeed::Promote | DatabaseDeed::StopNow, _)
             | (DatabaseDeed::SetSynchronous(_), _) => {}
         }
         self.look_now(host, Some(ticket));
@@ -355,7 +320,7 @@ impl World {
             at: it.clock.instant(self.now),
             state: database.state,
             synchronous: running.then_some(database.synchronous),
-            log: running.then(|| self.branches.as_log(database.log)),
+            log: (running || database.clean).then(|| self.branches.as_log(database.log)),
             streaming: self.streams[host.index()]
                 .as_ref()
                 .is_some_and(|stream| stream.standby == database.generation),

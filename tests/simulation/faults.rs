@@ -1,6 +1,6 @@
 //! What a command does to the world.
 
-use duotone::protocol::event::{Order, Presence};
+use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
@@ -58,6 +58,7 @@ impl World {
                 self.hosts[host.index()].trouble.slow_until = self.now + span;
             }
             Command::DeleteAddress(host) => self.delete_address(*host),
+            Command::DeleteOneAddress(host) => self.delete_one_address(*host),
             Command::Order(host, order) => self.order(*host, *order),
             Command::WhenPromoting(host, span, command) => {
                 self.armed.push((*host, *span, Command::clone(command)));
@@ -95,7 +96,7 @@ impl World {
         it.boot += 1;
         it.frozen = None;
         it.deferred.clear();
-        it.address = None;
+        it.addresses.remove();
         it.address_free = 0;
         it.disk_free = 0;
         it.services.reached = None;
@@ -127,7 +128,7 @@ impl World {
         self.end_daemon(host);
         if clean {
             self.stop_everything(host);
-            self.hosts[host.index()].address = None;
+            self.hosts[host.index()].addresses.remove();
         } else {
             self.arm_dead_man(host);
         }
@@ -218,8 +219,14 @@ impl World {
     }
 
     fn delete_address(&mut self, host: NodeId) {
-        if self.hosts[host.index()].address.take().is_some() {
-            self.addresses_seen(host, Presence::Absent);
+        if self.hosts[host.index()].addresses.remove() {
+            self.addresses_seen(host);
+        }
+    }
+
+    fn delete_one_address(&mut self, host: NodeId) {
+        if self.hosts[host.index()].addresses.remove_one() {
+            self.addresses_seen(host);
         }
     }
 

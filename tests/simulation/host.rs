@@ -9,7 +9,8 @@ use duotone::protocol::identity::Session;
 use duotone::protocol::node::Node;
 
 use crate::clock::{Clock, Nanos};
-use crate::database::Database;
+use crate::kernel::Addresses;
+use crate::server::Database;
 use crate::world::What;
 
 pub struct Host {
@@ -23,9 +24,7 @@ pub struct Host {
     /// The end of the last freeze, and of the last that the clock hid; true times.
     pub thawed: Option<Nanos>,
     pub thawed_unseen: Option<Nanos>,
-    /// The floating address is in the kernel; the number names the last renewal.
-    pub address: Option<u64>,
-    pub renewals: u64,
+    pub addresses: Addresses,
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
@@ -111,8 +110,7 @@ impl Host {
             deferred: Vec::new(),
             thawed: None,
             thawed_unseen: None,
-            address: None,
-            renewals: 0,
+            addresses: Addresses::default(),
             address_free: 0,
             disk: Durable::FRESH,
             disk_free: 0,
@@ -148,7 +146,7 @@ impl Host {
     }
 
     pub fn holds_address(&self) -> bool {
-        self.powered && self.address.is_some()
+        self.powered && self.addresses.any()
     }
 }
 

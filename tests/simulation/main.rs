@@ -5,22 +5,29 @@
 //! `SEED=n` replays one run and tells its story; `SEEDS=n` sets how many are tried; `REWRITE=1`
 //! writes the scenarios' stories anew.
 
+#[path = "../expectations/mod.rs"]
+mod addresses;
 mod batch;
+mod bench;
 mod branches;
 mod checker;
 mod clock;
 mod command;
 mod database;
+#[path = "../expectations/databases.rs"]
+mod databases;
 mod dice;
 mod faults;
 mod grid;
 mod host;
+mod kernel;
 mod network;
 mod pulse;
 mod replication;
 mod runs;
 mod scenario;
 mod schedule;
+mod server;
 mod settings;
 mod slow;
 mod trace;

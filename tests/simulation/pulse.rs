@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use duotone::protocol::action::Action;
-use duotone::protocol::event::{Answerer, Event, LanSeen, Presence};
+use duotone::protocol::event::{Answerer, Event, LanSeen};
 use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
@@ -115,7 +115,7 @@ impl World {
         self.wake_within(host, nanos(deadline.since(now)) + late);
     }
 
-    fn perform(&mut self, host: NodeId, now: Instant, action: Action) {
+    pub fn perform(&mut self, host: NodeId, now: Instant, action: Action) {
         self.trace_action(host, &action);
         let life = self.hosts[host.index()].daemon.life;
         match action {
@@ -276,44 +276,45 @@ impl World {
         let (low, high) = self.settings.lifetime();
         let lifetime = self.dice.span(low, high);
         let it = &mut self.hosts[host.index()];
-        it.renewals += 1;
-        let renewal = it.renewals;
-        let new = it.address.replace(renewal).is_none();
+        let new = !it.addresses.any();
+        let renewal = it.addresses.hold();
         self.inside(host, lifetime, Inside::AddressExpires { renewal });
         if new {
             self.trace.note(self.now, host, || "seen address held".to_owned());
         }
-        self.addresses_seen(host, Presence::Held);
+        self.addresses_seen(host);
     }
 
     pub fn address_released(&mut self, host: NodeId, life: u32) {
         if !self.same_life(host, life) {
             return;
         }
-        if self.hosts[host.index()].address.take().is_some() {
+        if self.hosts[host.index()].addresses.remove() {
             self.trace.note(self.now, host, || "seen address absent".to_owned());
             self.check_still(host, "its address was released");
         }
-        self.addresses_seen(host, Presence::Absent);
+        self.addresses_seen(host);
     }
 
-    pub fn addresses_seen(&mut self, host: NodeId, seen: Presence) {
+    /// Netlink reports what is there.
+    pub fn addresses_seen(&mut self, host: NodeId) {
+        let seen = self.hosts[host.index()].addresses.presence();
         self.tell(host, Event::AddressesSeen { group: GroupId::MAIN, seen });
     }
 
     /// The kernel drops an address that nobody renewed; what is bound to the daemon's life stops no
     /// later.
     pub fn address_expires(&mut self, host: NodeId, renewal: u64) {
-        if self.hosts[host.index()].address != Some(renewal) {
+        let it = &mut self.hosts[host.index()];
+        if !it.addresses.expire(renewal) {
             return;
         }
-        if self.hosts[host.index()].daemon.state != Life::Running {
+        if it.daemon.state != Life::Running {
             self.stop_everything(host);
         }
-        self.hosts[host.index()].address = None;
         self.trace.note(self.now, host, || "address expires".to_owned());
         self.check_still(host, "its address expired");
-        self.addresses_seen(host, Presence::Absent);
+        self.addresses_seen(host);
     }
 
     pub fn dead_man(&mut self, host: NodeId, life: u32) {

@@ -101,6 +101,7 @@ impl World {
     /// Opens, feeds and closes the replication connections.
     pub fn look_after_replication(&mut self) {
         for standby in NodeId::ALL {
+            self.look_after_closing(standby.peer());
             match self.streams[standby.index()] {
                 Some(_) => self.look_after_stream(standby),
                 None => self.connect(standby),
@@ -120,6 +121,22 @@ impl World {
             self.checker.hidden_seen = false;
             self.checker.split_seen = self.network.split;
             self.checker.settled_anew();
+        }
+    }
+
+    /// A server that ends in order does so by itself, whoever told it to.
+    fn look_after_closing(&mut self, primary: NodeId) {
+        let it = &self.hosts[primary.index()];
+        if !it.alive() || it.database.closing.is_none() {
+            return;
+        }
+        let generation = it.database.generation;
+        let replica = self.streams[primary.peer().index()]
+            .as_ref()
+            .filter(|stream| stream.primary == generation)
+            .map(|stream| stream.flushed);
+        if self.hosts[primary.index()].database.closes(self.now, replica) {
+            self.send_log(primary.peer());
         }
     }
 

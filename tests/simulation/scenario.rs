@@ -168,7 +168,7 @@ fn obey(world: &mut World, line: &str) -> Result<(), String> {
 fn meets(world: &World, what: &[&str]) -> Option<bool> {
     let owns = |host: NodeId| {
         let it = &world.hosts[host.index()];
-        it.alive() && it.address.is_some()
+        it.alive() && it.addresses.any()
     };
     let owners = NodeId::ALL.into_iter().filter(|&host| owns(host)).count();
     let exceptions = world.checker.exceptions;

@@ -80,7 +80,7 @@ impl World {
                 format!("says{text}")
             }
             Action::ProbeLan { .. } => return,
-            Action::HoldAddresses { .. } if it.address.is_some() => return,
+            Action::HoldAddresses { .. } if it.addresses.any() => return,
             Action::HoldAddresses { .. } => "do hold address".to_owned(),
             Action::ReleaseAddresses { .. } => "do release address".to_owned(),
             Action::Announce { .. } => "do announce".to_owned(),

@@ -96,6 +96,17 @@ struct Entry {
 
 impl World {
     pub fn new(settings: Settings, dice: Dice, trace: Trace) -> World {
+        let mut world = World::dark(settings, dice, trace);
+        for host in NodeId::ALL {
+            let delay = world.dice.span(0, 60 * MILLI);
+            world.power_on(host, delay);
+        }
+        world.at(100 * MILLI, What::Commit);
+        world
+    }
+
+    /// Both hosts are off, and there are no clients.
+    pub fn dark(settings: Settings, dice: Dice, trace: Trace) -> World {
         let clocks = settings.ppm.map(|ppm| Clock::booted(0, 100 * SECOND, ppm));
         let mut world = World {
             now: 0,
@@ -115,11 +126,6 @@ impl World {
             steps_now: 0,
             settings,
         };
-        for host in NodeId::ALL {
-            let delay = world.dice.span(0, 60 * MILLI);
-            world.power_on(host, delay);
-        }
-        world.at(100 * MILLI, What::Commit);
         world.at(10 * MILLI, What::Replication);
         world
     }
