@@ -51,6 +51,13 @@ fn nothing_leads_to_active_but_held_addresses_of_a_taker() {
                     let value = held.and_then(|held| row.when[held].as_deref());
                     assert_eq!(value, Some("yes"), "{row:?}");
                 }
+                // Nothing was given away yet, and the addresses are proved anew (rule 8).
+                Authority::Giving => {
+                    let undone = section.fields.iter().position(|field| *field == "undone");
+                    let handed = section.fields.iter().position(|field| *field == "handed");
+                    let value = |at: Option<usize>| at.and_then(|at| row.when[at].as_deref());
+                    assert_eq!((value(undone), value(handed)), (Some("yes"), Some("no")));
+                }
                 other => panic!("{other} leads to active: {row:?}"),
             }
         }

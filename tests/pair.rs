@@ -6,7 +6,7 @@ use std::time::Duration;
 use duotone::protocol::action::{Action, DatabaseDeed};
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{
-    DatabaseSeen, DatabaseState, Event, LanSeen, Presence, Replica, ServicesSeen,
+    DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, Replica, ServicesSeen,
 };
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::Heartbeat;
@@ -232,6 +232,7 @@ impl Pair {
                     }
                     DatabaseDeed::StartAsStandby => host.state = DatabaseState::Standby,
                     DatabaseDeed::StartInPlace => host.state = DatabaseState::Writable,
+                    DatabaseDeed::Checkpoint => {}
                     DatabaseDeed::SetSynchronous(on) => host.synchronous = on,
                     DatabaseDeed::Follow | DatabaseDeed::Rejoin => {
                         let (timeline, forks) = {
@@ -257,6 +258,10 @@ impl Pair {
             let event = Event::HeartbeatReceived { heartbeat, at: self.now };
             self.tell(to, event);
         }
+    }
+
+    fn order(&mut self, index: usize, order: Order) {
+        self.tell(index, Event::Operator(order));
     }
 
     fn authorities(&self) -> [Authority; 2] {
@@ -313,4 +318,25 @@ fn what_is_promised_is_relied_on_for_less() {
     let timing = Timing { drift_ppm: 1000, ..timing() };
     assert_eq!(timing.lease(ms(1000)), ms(998) - timing.release);
     assert_eq!(timing.certificate_usable(), timing.certificate - timing.certificate / 500);
+}
+
+#[test]
+fn a_switchover_moves_the_role_and_keeps_the_certificate() {
+    for durability in [Durability::Strict, Durability::Available, Durability::Async] {
+        let mut pair = Pair::new(durability);
+        pair.run(ms(6000));
+        pair.order(0, Order::Switchover);
+        pair.run(ms(400));
+        let story = pair.story.join("\n");
+        assert_eq!(pair.authorities(), [Authority::Standby, Authority::Active], "\n{story}");
+        assert!(!pair.hosts[0].held && pair.hosts[1].held, "\n{story}");
+        let status = pair.hosts[1].node.status(pair.now);
+        assert_eq!(status.certifying, durability != Durability::Async, "\n{story}");
+        // And back.
+        pair.run(ms(3000));
+        pair.order(1, Order::Switchover);
+        pair.run(ms(3000));
+        let story = pair.story.join("\n");
+        assert_eq!(pair.authorities(), [Authority::Active, Authority::Standby], "\n{story}");
+    }
 }

@@ -87,6 +87,7 @@ fn refusal(status: &Status, force: bool) -> Option<String> {
             );
         }
         Authority::Taking => return Some("this node is already taking the role".into()),
+        Authority::Giving => return Some("this node is handing the role to its peer".into()),
         Authority::Held | Authority::Joining | Authority::Standby | Authority::Asking => {}
     }
     if status.peer != Liveness::Lost {

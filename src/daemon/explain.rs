@@ -112,7 +112,7 @@ fn lan(status: &Status, lines: &mut Vec<String>) {
 fn blocking(config: &Config, status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
     match status.authority {
-        Authority::Active => return lines,
+        Authority::Active | Authority::Giving => return lines,
         Authority::Held => lines.push(format!("this node is held: {}", status.why)),
         Authority::Joining => lines.push(format!("this node is joining: {}", status.why)),
         Authority::Standby | Authority::Asking | Authority::Taking => {}

@@ -80,6 +80,7 @@ pub fn doing(status: &Status) -> &'static str {
         Authority::Standby if status.certificate_ends.is_some() => "standing by",
         Authority::Standby => "standing by, not certified",
         Authority::Joining => "initializing",
+        Authority::Giving => "handing over",
         Authority::Held => "held",
     }
 }
@@ -134,6 +135,7 @@ fn advice(status: &Status) -> Option<&'static str> {
             Authority::Active
             | Authority::Taking
             | Authority::Asking
+            | Authority::Giving
             | Authority::Standby
             | Authority::Joining
             | Authority::Held,
@@ -230,7 +232,7 @@ fn pulse(snapshot: &Snapshot) -> Value {
 /// DESIGN's four roles; asking and taking are what a standby does.
 pub fn role(authority: Authority) -> &'static str {
     match authority {
-        Authority::Active => "active",
+        Authority::Active | Authority::Giving => "active",
         Authority::Standby | Authority::Asking | Authority::Taking => "standby",
         Authority::Joining => "joining",
         Authority::Held => "held",
@@ -239,7 +241,7 @@ pub fn role(authority: Authority) -> &'static str {
 
 pub fn role_of(stance: Stance) -> &'static str {
     match stance {
-        Stance::Active => "active",
+        Stance::Active | Stance::Handing => "active",
         Stance::Standby | Stance::Asking | Stance::Taking | Stance::Promoted => "standby",
         Stance::Joining => "joining",
         Stance::Held => "held",
@@ -255,6 +257,7 @@ fn stance(stance: Stance) -> &'static str {
         Stance::Taking => "taking",
         Stance::Promoted => "promoted",
         Stance::Active => "active",
+        Stance::Handing => "handing",
     }
 }
 

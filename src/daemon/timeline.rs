@@ -92,6 +92,10 @@ impl Timeline {
                 self.taking = false;
                 false
             }
+            Authority::Giving => {
+                self.mark_once(at, "giving", why);
+                false
+            }
             Authority::Joining | Authority::Standby | Authority::Held if self.taking => {
                 self.mark(at, "given-up", why);
                 self.taking = false;

@@ -11,12 +11,17 @@ use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
 use crate::protocol::durable::Durable;
 use crate::protocol::event::{DatabaseState, Event, Ticket};
+use crate::protocol::heartbeat::Stance;
 use crate::protocol::identity::GroupId;
+use crate::protocol::lead::Authority;
+use crate::protocol::peer::Liveness;
 use crate::pulse::queue::{Letter, Post, PostError};
 use crate::pulse::report::{Outlets, Snapshot};
 
 /// Between two regular looks at the database, while something is to come of them.
 const LOOK_OFTEN: Duration = Duration::from_millis(100);
+/// The same, while the peer hands its role over: the end of its log is waited for.
+const LOOK_AT_ONCE: Duration = Duration::from_millis(5);
 /// The same, while the standby is certified and nothing is expected to change.
 const LOOK_SELDOM: Duration = Duration::from_millis(300);
 
@@ -185,10 +190,21 @@ fn told(findings: &[Finding]) -> bool {
 
 fn pause(shared: &Shared) -> Duration {
     let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
-    let calm = journal.latest.as_ref().is_some_and(|snapshot| {
-        snapshot.status.certifying || snapshot.status.certificate_ends.is_some()
+    let Some(status) = journal.latest.as_ref().map(|snapshot| &snapshot.status) else {
+        return LOOK_OFTEN;
+    };
+    let lets_go = status.peer_says.as_ref().is_some_and(|peer| match peer.stance {
+        Stance::Handing => true,
+        Stance::Active => peer.groups.iter().any(|group| !group.serving),
+        _ => false,
     });
-    if calm { LOOK_SELDOM } else { LOOK_OFTEN }
+    if lets_go && status.authority == Authority::Standby && status.peer == Liveness::Alive {
+        LOOK_AT_ONCE
+    } else if status.certifying || status.certificate_ends.is_some() {
+        LOOK_SELDOM
+    } else {
+        LOOK_OFTEN
+    }
 }
 
 /// A lasting trouble is one line, not ten a second.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::action::{Action, DatabaseDeed};
 use super::arbiter::Proof;
 use super::durable::Durable;
-use super::event::{Presence, Ticket};
+use super::event::{DatabaseState, Presence, Ticket};
 use super::identity::GroupId;
 use super::lead::Authority;
 use super::node::Node;
@@ -35,7 +35,7 @@ impl Node {
                 promoting: self.may_be_promoting(),
                 looked: self.database.at > self.started
                     || now.since(self.started) >= self.setup.timing.step_deadline,
-                durable: self.durable == desired,
+                durable: self.durable == desired && !self.orders.recover,
                 synchronous,
                 services: group.services,
                 services_told: group.services_told,
@@ -44,6 +44,9 @@ impl Node {
                 in_place: self.authority == Authority::Active,
                 consented: proof == Proof::Given || self.claim.is_some_and(|claim| claim.promoting),
                 follow,
+                checkpointed: self.moves.checkpointed,
+                stopping: self.moves.stopping,
+                hung: self.is_hung(now),
             };
             let mut deeds = Vec::new();
             plan(goal, &facts, |_, deed| deeds.push(deed));
@@ -99,7 +102,8 @@ impl Node {
     }
 
     fn save(&mut self, now: Instant, state: Durable, actions: &mut Vec<Action>) {
-        if self.damaged || self.pending.save.is_some() || now < self.pending.save_retry {
+        let unreadable = self.damaged && !self.orders.recover;
+        if unreadable || self.pending.save.is_some() || now < self.pending.save_retry {
             return;
         }
         let ticket = self.ticket();
@@ -110,9 +114,9 @@ impl Node {
     fn order_database(&mut self, now: Instant, deed: DatabaseDeed, actions: &mut Vec<Action>) {
         let urgency = |deed: DatabaseDeed| match deed {
             DatabaseDeed::StopNow => 2,
-            DatabaseDeed::Promote => 1,
-            DatabaseDeed::StopCleanly
-            | DatabaseDeed::StartAsStandby
+            DatabaseDeed::Promote | DatabaseDeed::StopCleanly => 1,
+            DatabaseDeed::StartAsStandby
+            | DatabaseDeed::Checkpoint
             | DatabaseDeed::Follow
             | DatabaseDeed::Rejoin
             | DatabaseDeed::StartInPlace
@@ -130,9 +134,20 @@ impl Node {
         {
             claim.promoting = true;
         }
+        if deed == DatabaseDeed::StopCleanly {
+            self.moves.stopping = true;
+        }
         let ticket = self.ticket();
         self.pending.database = Some((ticket, deed, now));
         actions.push(Action::Database { ticket, deed });
+    }
+
+    /// The active node's database does not answer, and nothing is under way that would explain it.
+    fn is_hung(&self, now: Instant) -> bool {
+        let critical_down = self.setup.timing.critical_down;
+        self.database.state == DatabaseState::Unknown
+            && self.pending.database.is_none()
+            && self.moves.down_since.is_some_and(|since| now.since(since) >= critical_down)
     }
 
     fn ticket(&mut self) -> Ticket {

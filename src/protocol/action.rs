@@ -78,6 +78,8 @@ pub enum DatabaseDeed {
     /// Stop it in order (fast shutdown): it admits nobody new, and ends when the standby has its
     /// shutdown checkpoint. What is seen then has the end of its log.
     StopCleanly,
+    /// Write a checkpoint, so that a clean stop soon after has little left to write.
+    Checkpoint,
     /// Let commits wait for the standby (`true`) or not.
     SetSynchronous(bool),
 }

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use super::action::Action;
 use super::arbiter::Lan;
 use super::event::Presence;
+use super::heartbeat::Stance;
 use super::identity::GroupId;
-use super::lead::{Authority, Basis};
+use super::lead::Authority;
 use super::node::Node;
 use super::peer::Liveness;
 use super::time::{Duration, Instant};
@@ -21,8 +22,13 @@ impl Node {
             if !question.floating {
                 group.lan.restart();
             }
+            // A question that has become urgent does not wait for the calm one's time.
+            group.probe_due = group.probe_due.min(group.probed_at + question.period);
             if now >= group.probe_due {
-                group.probe_due = now + question.period;
+                (group.probed_at, group.probe_due) = (now, now + question.period);
+                if question.references {
+                    group.references_mute_since.get_or_insert(now);
+                }
                 actions.push(Action::ProbeLan {
                     group: GroupId(index as u8),
                     floating: question.floating,
@@ -39,7 +45,7 @@ impl Node {
         let held = self.groups[index].presence == Presence::Held;
         let brisk = timing.probe_interval;
         let calm = (timing.long_window / (2 * timing.probes.max(1))).max(brisk);
-        let agreed = self.claim.is_some_and(|claim| claim.basis == Basis::Agreement);
+        let agreed = self.agreed(now);
         // Who does not see its references does not get in the way of a node that does (rule 8).
         let on_the_lan = lan.on_the_lan(now, timing.long_validity);
         match self.authority {
@@ -47,7 +53,12 @@ impl Node {
             Authority::Standby if quiet => {
                 Some(Question { floating: true, references: true, period: brisk })
             }
-            Authority::Standby => None,
+            // The windows are complete by the time that the role is offered (C12).
+            Authority::Standby if self.peer_lets_go(now, index) => {
+                Some(Question { floating: true, references: false, period: brisk })
+            }
+            Authority::Standby => Some(self.calmly()),
+            Authority::Giving => None,
             Authority::Asking => {
                 let long_since = now.since(self.since) > timing.long_window * 4;
                 let period = if long_since { calm } else { brisk };
@@ -64,9 +75,33 @@ impl Node {
                     && (quiet || self.lease_is_late().is_none_or(|late| now >= late));
                 let short = self.validity(now) == timing.short_validity;
                 let period = if short || !held { brisk } else { timing.reference_period() };
-                (alone || !held).then_some(Question { floating: !held, references: alone, period })
+                if alone || !held {
+                    Some(Question { floating: !held, references: alone, period })
+                } else {
+                    Some(self.calmly())
+                }
             }
         }
+    }
+
+    /// Both nodes ask their references now and then, so that each knows whether the LAN would miss
+    /// it (P7, and R17 of those who serve).
+    fn calmly(&self) -> Question {
+        Question { floating: false, references: true, period: self.setup.timing.calm_period() }
+    }
+
+    /// The peer gives up the group's addresses in order, or has.
+    fn peer_lets_go(&self, now: Instant, index: usize) -> bool {
+        self.heard(now).is_some_and(|peer| match peer.stance {
+            Stance::Handing => true,
+            Stance::Active => peer.groups.get(index).is_some_and(|report| !report.serving),
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Promoted => false,
+        })
     }
 
     /// When an active node begins to ask: `late_after` after the heartbeat left on which its lease

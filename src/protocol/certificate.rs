@@ -24,20 +24,34 @@ impl Certificate {
         self.until
     }
 
-    /// Takes a heartbeat of the peer (rule 15). `standing_by`: this node follows the peer, its
-    /// database is in recovery, and it has not promised to stay away.
+    /// This node has handed its role over (rule 26).
+    pub fn grant(&mut self, now: Instant, timing: &Timing) {
+        self.until = self.until.max(Some(now + timing.certificate_usable()));
+    }
+
+    /// Takes a heartbeat of the peer (rules 15 and 26).
     pub fn hear(
         &mut self,
         heartbeat: &Heartbeat,
         echoed: Option<Sent>,
-        standing_by: bool,
+        holds_by: HoldsBy,
         timing: &Timing,
     ) {
-        let certifies = heartbeat.certifying
-            && heartbeat.stance == Stance::Active
-            && !heartbeat.excludes_you
-            && standing_by;
-        if !certifies {
+        let says_so = heartbeat.certifying && !heartbeat.excludes_you;
+        let renewed = match (heartbeat.stance, holds_by) {
+            (_, HoldsBy::Nothing) => false,
+            (Stance::Active | Stance::Handing, HoldsBy::StandingBy | HoldsBy::CleanEnd) => says_so,
+            (
+                Stance::Joining
+                | Stance::Standby
+                | Stance::Held
+                | Stance::Asking
+                | Stance::Taking
+                | Stance::Promoted,
+                holds_by,
+            ) => holds_by == HoldsBy::CleanEnd,
+        };
+        if !renewed {
             self.until = None;
         } else if let Some(sent) = echoed {
             self.until = self.until.max(Some(sent.at + timing.certificate_usable()));
@@ -48,6 +62,17 @@ impl Certificate {
     pub fn forget(&mut self) {
         self.until = None;
     }
+}
+
+/// By what a node that is not active has everything that the pair acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HoldsBy {
+    /// Nothing: it may lack rows, or has promised to stay away.
+    Nothing,
+    /// It follows the active peer, which says so.
+    StandingBy,
+    /// It was active, and has ended in order: nobody who does not serve yet can have more.
+    CleanEnd,
 }
 
 /// What the issuer sees at one turn of an active node.
@@ -85,6 +110,9 @@ pub struct Issuer {
     /// Replication's progress: the flush position and since when it stands still short of the end.
     progress: Option<(u64, Instant)>,
     healthy_since: Option<Instant>,
+    /// The role was handed over by a peer that has everything, and nothing that commits wait for
+    /// was acknowledged since without it (rule 26).
+    inherited: bool,
 }
 
 impl Issuer {
@@ -101,6 +129,7 @@ impl Issuer {
             sync_began_at: None,
             progress: None,
             healthy_since: None,
+            inherited: false,
         }
     }
 
@@ -145,12 +174,25 @@ impl Issuer {
         self.sync_began_at = None;
         self.progress = None;
         self.healthy_since = None;
+        self.inherited = false;
+    }
+
+    /// The role was handed over: the giver has everything until this node acknowledges alone, and
+    /// is certified from the first active heartbeat (rule 26, C22).
+    pub fn inherit(&mut self) {
+        self.inherited = true;
     }
 
     /// One turn of an active node.
     pub fn turn(&mut self, now: Instant, sight: Sight<'_>, timing: &Timing) {
         if !sight.waits {
             self.lone = true;
+            return;
+        }
+        if self.certifying && sight.standby && sight.database.state != DatabaseState::Writable {
+            // What is not writable acknowledges nothing that the standby lacks.
+            self.inherited = true;
+            (self.healthy_since, self.progress) = (None, None);
             return;
         }
         let healthy = sight.standby && self.replicates(now, sight.database, timing);
@@ -177,7 +219,10 @@ impl Issuer {
             (Some(end), Some(replica)) => replica.synchronous && replica.flush >= end,
             (None, _) | (_, None) => false,
         };
-        self.certifying = healthy && caught_up && !sight.excluded;
+        self.inherited &= !caught_up && sight.standby && !self.stalled(now, timing);
+        self.certifying = !sight.excluded
+            && ((healthy && caught_up)
+                || (self.inherited && sight.database.synchronous == Some(true)));
         let broken = !sight.standby || (!healthy && self.stalled(now, timing));
         if broken && !sight.contested && !self.certifying && self.none_outstanding(now) {
             self.lone = true;

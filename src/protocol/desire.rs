@@ -13,11 +13,17 @@ impl Node {
     /// What should be on the disk.
     pub(super) fn desired(&self, now: Instant) -> Durable {
         let mut desired = self.durable;
+        if self.orders.recover {
+            // Nobody knows what the disk said: the log may hold anything, and is brought back.
+            desired.copy_unfinished = self.setup.database;
+            return desired;
+        }
         match (self.authority, self.claim) {
             (Authority::Taking | Authority::Active, Some(claim)) => {
                 self.desire_of_claim(claim, &mut desired);
             }
             (Authority::Taking | Authority::Active, None) => {}
+            (Authority::Giving, _) => desired.active = self.moves.handed.is_none(),
             (Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking, _) => {
                 self.desire_of_waiting(now, &mut desired)
             }
@@ -111,10 +117,12 @@ impl Node {
     }
 
     pub(super) fn follow(&self, now: Instant) -> Follow {
+        // What is not known of its log cannot be followed, and says nothing against it.
         let serves = self.heard(now).is_some_and(|peer| {
             peer.stance == Stance::Active
                 && self.authority == Authority::Standby
                 && peer.system_id == self.database.system_id
+                && peer.log.is_some()
         });
         if !serves || !self.setup.database || self.outranks() || self.log().is_none() {
             Follow::No

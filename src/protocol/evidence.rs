@@ -9,8 +9,8 @@ use super::event::{DatabaseState, Presence};
 use super::heartbeat::{Heartbeat, Promise, Stance};
 use super::identity::{NodeId, Term};
 use super::lead::{Authority, Bar, Basis, Comparison, Evidence, Upset};
-use super::log::{Fork, Log};
-use super::node::{Durability, Group, Node};
+use super::log::{Fork, Log, Relation};
+use super::node::{Claim, Durability, Group, Node};
 use super::peer::{Patience, View};
 use super::plan;
 use super::time::{Duration, Instant};
@@ -43,6 +43,7 @@ impl Node {
                     || self.peer_left(),
                 may_take: self.may_take(now),
                 ready: self.log().is_some() || !self.setup.database,
+                has_all: now >= self.retry_at && self.has_all_of_the_giver(now),
             },
             Authority::Asking => Evidence::Asking {
                 upset,
@@ -55,6 +56,15 @@ impl Node {
                 leave: self.orders.leave,
                 superseded: self.superseded(now),
                 entitled: self.entitled(now),
+                give: self.give(now),
+            },
+            Authority::Giving => Evidence::Giving {
+                woke,
+                peer,
+                superseded: self.superseded(now),
+                handed: self.moves.handed.is_some(),
+                undone: self.give_is_undone(now),
+                refused: self.offer_is_refused(now),
             },
         }
     }
@@ -66,22 +76,69 @@ impl Node {
             peer,
             superseded: self.superseded(now),
             basis: claim.map_or(Basis::Arbitration, |claim| claim.basis),
-            promised: self.lease.holds(now),
+            promised: self.promised(now),
             promoted: claim.is_some_and(|claim| claim.promoting),
             proof: self.proof(now),
             failed: claim.is_none_or(|claim| claim.failed)
-                || now.since(self.since) >= self.setup.timing.step_deadline,
+                || now.since(self.since) >= self.setup.timing.step_deadline
+                || self.nobody_to_take_back_from(now),
             done: self.groups.iter().all(|group| group.presence == Presence::Held),
         }
+    }
+
+    /// The promise that a takeover by word of the peer rests on is in force.
+    fn promised(&self, now: Instant) -> bool {
+        match self.claim {
+            Some(Claim { basis: Basis::TakeBack, withdrawn_from, promoting, .. }) => {
+                let told = self.peer.last.as_ref().is_some_and(|peer| {
+                    let echo = peer.echo.filter(|echo| self.sent.echoed(echo).is_some());
+                    echo.is_some_and(|echo| echo.sequence >= withdrawn_from)
+                        && (promoting || peer.stance == Stance::Standby)
+                });
+                // Rule 29: it has heard the withdrawal, stands by, and has no row that is not here.
+                told && self.lease.holds(now) && (promoting || self.contains_peer() == Some(true))
+            }
+            Some(Claim { basis: Basis::Agreement | Basis::Offer | Basis::Arbitration, .. })
+            | None => self.lease.holds(now),
+        }
+    }
+
+    /// The offer is withdrawn and the peer does not stand by: its log is to be compared.
+    fn nobody_to_take_back_from(&self, now: Instant) -> bool {
+        let before =
+            self.claim.is_some_and(|claim| claim.basis == Basis::TakeBack && !claim.promoting);
+        before
+            && self.heard(now).is_some_and(|peer| {
+                matches!(peer.stance, Stance::Joining | Stance::Held | Stance::Asking)
+            })
+    }
+
+    /// The peer hands its role over, and everything that it acknowledged is here (rule 25).
+    fn has_all_of_the_giver(&self, now: Instant) -> bool {
+        let Some(peer) = self.heard(now).filter(|peer| peer.stance == Stance::Handing) else {
+            return false;
+        };
+        let logs = match (self.setup.database, self.stated_log(), &peer.log) {
+            (false, _, _) => true,
+            (true, Some(mine), Some(theirs)) => mine.relation(theirs) == Relation::Equal,
+            // Its database did not end in order: what it certified is what there is to go by.
+            (true, Some(_), None) => {
+                self.certificate.usable(now) || self.setup.durability == Durability::Async
+            }
+            (true, None, _) => false,
+        };
+        logs && self.lease.holds(now) && !self.durable.copy_unfinished
     }
 
     fn view(&self, now: Instant) -> View {
         let timing = &self.setup.timing;
         let patience = match self.authority {
             Authority::Joining | Authority::Held => Patience::joining(timing),
-            Authority::Standby | Authority::Asking | Authority::Taking | Authority::Active => {
-                Patience::settled(timing)
-            }
+            Authority::Standby
+            | Authority::Asking
+            | Authority::Taking
+            | Authority::Active
+            | Authority::Giving => Patience::settled(timing),
         };
         match self.peer.view(now, timing, patience) {
             // A failed attempt is not repeated at once.
@@ -90,9 +147,12 @@ impl Node {
             {
                 View::Unsettled
             }
-            view @ (View::Serves | View::Takes | View::Idle | View::Unsettled | View::Silent) => {
-                view
-            }
+            view @ (View::Serves
+            | View::Takes
+            | View::Hands
+            | View::Idle
+            | View::Unsettled
+            | View::Silent) => view,
         }
     }
 
@@ -124,6 +184,7 @@ impl Node {
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
             | DatabaseDeed::Rejoin
+            | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => false,
         })
     }
@@ -145,11 +206,14 @@ impl Node {
         permitted && !self.durable.copy_unfinished
     }
 
-    /// The end of the local log, when it can be relied on: in recovery or serving.
+    /// The end of the local log, when it can be relied on: in recovery, serving, or after a clean
+    /// end.
     pub(super) fn log(&self) -> Option<&Log> {
         match self.database.state {
-            DatabaseState::Standby | DatabaseState::Writable => self.database.log.as_ref(),
-            DatabaseState::Unknown | DatabaseState::Stopped | DatabaseState::Starting => None,
+            DatabaseState::Standby | DatabaseState::Writable | DatabaseState::Stopped => {
+                self.database.log.as_ref()
+            }
+            DatabaseState::Unknown | DatabaseState::Starting => None,
         }
     }
 
@@ -235,13 +299,15 @@ impl Node {
             self.claim.map_or((Term::ZERO, false), |claim| (claim.term, claim.promoting));
         if self.authority == Authority::Taking && !promoted {
             return match peer.stance {
-                Stance::Taking | Stance::Promoted | Stance::Active => peer.term > claim,
+                Stance::Taking | Stance::Promoted | Stance::Active | Stance::Handing => {
+                    peer.term > claim
+                }
                 Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => false,
             };
         }
         let higher = compare::standing(peer) > self.durable.standing();
         match peer.stance {
-            Stance::Promoted | Stance::Active => higher,
+            Stance::Promoted | Stance::Active | Stance::Handing => higher,
             Stance::Taking | Stance::Asking => false,
             // It cannot follow a lower standing, and this node lacks its rows: both join.
             Stance::Joining | Stance::Standby | Stance::Held => {
@@ -255,11 +321,11 @@ impl Node {
     /// May the addresses be claimed now?
     pub(super) fn proof(&self, now: Instant) -> Proof {
         let timing = &self.setup.timing;
-        let agreed = match (self.authority, self.claim) {
-            (Authority::Active, _) => self.lease.holds(now),
-            (_, Some(claim)) => claim.basis == Basis::Agreement,
-            (_, None) => false,
-        };
+        let agreed = self.agreed(now);
+        if !agreed && self.claim.is_some_and(|claim| claim.basis.is_handover() && !claim.promoting)
+        {
+            return Proof::Open;
+        }
         let mut proof = Proof::Given;
         for group in &self.groups {
             let answer = if self.authority == Authority::Active {
@@ -278,6 +344,16 @@ impl Node {
             };
         }
         proof
+    }
+
+    /// The peer's word is enough, as far as the LAN does not speak against it.
+    pub(super) fn agreed(&self, now: Instant) -> bool {
+        match (self.authority, self.claim.map(|claim| claim.basis)) {
+            (Authority::Active, _) => self.lease.holds(now),
+            (_, Some(Basis::Agreement)) => true,
+            (_, Some(Basis::Offer | Basis::TakeBack)) => self.promised(now),
+            (_, Some(Basis::Arbitration) | None) => false,
+        }
     }
 
     /// The short window counts only if complete before this (rule 7).

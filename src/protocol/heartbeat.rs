@@ -29,7 +29,7 @@ pub struct Heartbeat {
     pub served: Term,
     /// The last term in which this branch was acknowledged by one node alone (rule 13).
     pub lone: Term,
-    /// An active node: "you are a synchronous, caught-up replica" (rule 15).
+    /// A node that is active or hands over: "you hold everything that I acknowledged" (rule 15).
     pub certifying: bool,
     /// A node that is not active: it holds a usable certificate.
     pub certified: bool,
@@ -77,11 +77,14 @@ pub enum Stance {
     Promoted,
     /// Holds the addresses.
     Active,
+    /// Has given up the role in order and offers it to its receiver (rule 25): takes nothing while
+    /// its promise runs.
+    Handing,
 }
 
 impl Stance {
     /// Every stance, in the order of their wire numbers.
-    pub const ALL: [Stance; 7] = [
+    pub const ALL: [Stance; 8] = [
         Stance::Joining,
         Stance::Standby,
         Stance::Held,
@@ -89,6 +92,7 @@ impl Stance {
         Stance::Taking,
         Stance::Promoted,
         Stance::Active,
+        Stance::Handing,
     ];
 }
 

@@ -22,17 +22,20 @@ pub enum Authority {
     Taking,
     /// Has the role.
     Active,
+    /// Hands the role to the living peer.
+    Giving,
 }
 
 impl Authority {
     /// Every authority.
-    pub const ALL: [Authority; 6] = [
+    pub const ALL: [Authority; 7] = [
         Authority::Joining,
         Authority::Held,
         Authority::Standby,
         Authority::Asking,
         Authority::Taking,
         Authority::Active,
+        Authority::Giving,
     ];
 }
 
@@ -45,6 +48,7 @@ impl fmt::Display for Authority {
             Authority::Asking => "asking",
             Authority::Taking => "taking",
             Authority::Active => "active",
+            Authority::Giving => "giving",
         })
     }
 }
@@ -76,8 +80,22 @@ pub enum Comparison {
 pub enum Basis {
     /// The peer's promise while both join (rule 14).
     Agreement,
+    /// The peer hands the role over, and its promise holds (rule 25).
+    Offer,
+    /// The peer has heard that the offer is withdrawn, and stands by (rule 29).
+    TakeBack,
     /// The arbiter's consent.
     Arbitration,
+}
+
+impl Basis {
+    /// The role changes hands between two living nodes.
+    pub fn is_handover(self) -> bool {
+        match self {
+            Basis::Offer | Basis::TakeBack => true,
+            Basis::Agreement | Basis::Arbitration => false,
+        }
+    }
 }
 
 /// What a node goes by, as far as its present authority makes it matter.
@@ -121,6 +139,8 @@ pub enum Evidence {
         may_take: bool,
         /// Its database is in recovery, its log known.
         ready: bool,
+        /// It holds everything that a peer that hands over has acknowledged (rule 25).
+        has_all: bool,
     },
     /// Of an asking node.
     Asking {
@@ -162,7 +182,43 @@ pub enum Evidence {
         superseded: bool,
         /// The lease holds, or the arbiter vouches for this node.
         entitled: bool,
+        /// The role is to be handed to the peer, and can be.
+        give: Option<Reason>,
     },
+    /// Of a node that hands the role over.
+    Giving {
+        /// A stall of `lost_after` or longer has ended.
+        woke: bool,
+        /// The peer.
+        peer: View,
+        /// The peer serves with a higher standing.
+        superseded: bool,
+        /// It says so: its addresses are released and its database has ended (rule 25).
+        handed: bool,
+        /// What made it possible has gone before that, or it takes too long.
+        undone: bool,
+        /// The peer has not begun to take within the time it may need.
+        refused: bool,
+    },
+}
+
+/// Why the role is handed to a living peer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reason {
+    /// An administrator's order.
+    Ordered,
+    /// This node is to leave the pair.
+    Leaving,
+    /// The peer can do the job and this node cannot.
+    PeerIsBetter,
+    /// The peer is the preferred node and has stood by in order for long enough.
+    Failback,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 4] =
+        [Reason::Ordered, Reason::Leaving, Reason::PeerIsBetter, Reason::Failback];
 }
 
 /// What ends an order of things from inside.
@@ -239,6 +295,22 @@ pub enum Why {
     NotEntitled,
     /// The reason for being held has gone.
     NoLongerHeld,
+    /// The peer hands the role over.
+    PeerHands,
+    /// The peer hands the role over and this node holds everything that it acknowledged.
+    Offered,
+    /// The role is being handed to the peer.
+    HandingOver(Reason),
+    /// The steps of the handover are being done.
+    LettingGo,
+    /// The role is offered, and the peer is to take it.
+    AwaitingTaker,
+    /// The peer has taken what was handed to it.
+    HandedOver,
+    /// The handover was broken off before anything was given.
+    HandoverUndone,
+    /// The peer does not take what was offered: this node takes it back.
+    TakingBack,
 }
 
 impl fmt::Display for Why {
@@ -274,6 +346,19 @@ impl fmt::Display for Why {
             Why::Serving => "serving",
             Why::NotEntitled => "neither the peer's promise nor the arbiter entitles this node",
             Why::NoLongerHeld => "the reason for being held has gone",
+            Why::PeerHands => "the peer hands the role over",
+            Why::Offered => "the peer hands the role over and this node has all its rows",
+            Why::HandingOver(Reason::Ordered) => "handing the role to the peer, as ordered",
+            Why::HandingOver(Reason::Leaving) => "handing the role to the peer, to leave the pair",
+            Why::HandingOver(Reason::PeerIsBetter) => {
+                "handing the role to the peer, which can do what this node cannot"
+            }
+            Why::HandingOver(Reason::Failback) => "handing the role back to the preferred node",
+            Why::LettingGo => "letting the role go, step by step",
+            Why::AwaitingTaker => "the role is offered; waiting for the peer to take it",
+            Why::HandedOver => "the peer has taken the role that this node handed over",
+            Why::HandoverUndone => "the handover was broken off and this node goes on",
+            Why::TakingBack => "the peer did not take the role: this node takes it back",
         })
     }
 }
@@ -293,16 +378,16 @@ pub fn lead(evidence: Evidence) -> (Authority, Why) {
             Bar::Damaged => (Authority::Held, Why::DamagedState),
             Bar::Left => (Authority::Held, Why::HasLeft),
             Bar::None => match (peer, may_take) {
-                (View::Serves | View::Takes | View::Idle, _) => {
+                (View::Serves | View::Takes | View::Hands | View::Idle, _) => {
                     (Authority::Joining, Why::PeerHeard)
                 }
                 (View::Unsettled | View::Silent, true) => (Authority::Joining, Why::NoLongerHeld),
                 (View::Unsettled | View::Silent, false) => (Authority::Held, Why::MayLackRows),
             },
         },
-        Evidence::Standby { upset, peer, idle_long, may_take, ready } => {
-            upset.into_joining().unwrap_or_else(|| standby(peer, idle_long, may_take, ready))
-        }
+        Evidence::Standby { upset, peer, idle_long, may_take, ready, has_all } => upset
+            .into_joining()
+            .unwrap_or_else(|| standby(peer, idle_long, may_take, ready, has_all)),
         Evidence::Asking { upset, peer, may_take, proof } => {
             upset.into_joining().unwrap_or_else(|| asking(peer, may_take, proof))
         }
@@ -323,38 +408,91 @@ pub fn lead(evidence: Evidence) -> (Authority, Why) {
                 (Authority::Joining, Why::Superseded)
             } else if failed {
                 (Authority::Joining, Why::StepFailed)
-            } else if basis == Basis::Agreement && !promised {
-                (Authority::Joining, Why::PromiseLapsed)
-            } else if peer == View::Serves && !promoted {
-                (Authority::Joining, Why::PeerServes)
-            } else if !promoted {
-                match (basis, proof) {
-                    (Basis::Arbitration, Proof::Refused) => {
-                        (Authority::Asking, Why::AddressAnswered)
-                    }
-                    // In every arbitration an answered probe delays consent (rule 6, C12).
-                    (Basis::Agreement, Proof::Refused) => {
-                        (Authority::Joining, Why::AddressAnswered)
-                    }
-                    (Basis::Agreement | Basis::Arbitration, Proof::Given | Proof::Open) => {
-                        (Authority::Taking, Why::Establishing)
-                    }
-                }
-            } else if done {
-                (Authority::Active, Why::Serving)
+            } else if promoted {
+                taking_promoted(basis, promised, proof, done)
             } else {
-                match proof {
-                    Proof::Refused => (Authority::Joining, Why::ConsentLost),
-                    Proof::Given | Proof::Open => (Authority::Taking, Why::Establishing),
-                }
+                taking(peer, basis, promised, proof)
             }
         }
-        Evidence::Active { leave, superseded, entitled } => match (superseded, leave, entitled) {
-            (true, _, _) => (Authority::Joining, Why::Superseded),
-            (false, true, _) => (Authority::Joining, Why::ToldToLeave),
-            (false, false, false) => (Authority::Joining, Why::NotEntitled),
-            (false, false, true) => (Authority::Active, Why::Serving),
-        },
+        Evidence::Active { leave, superseded, entitled, give } => {
+            match (superseded, give, leave, entitled) {
+                (true, _, _, _) => (Authority::Joining, Why::Superseded),
+                (false, Some(reason), _, true) => (Authority::Giving, Why::HandingOver(reason)),
+                (false, None, true, _) => (Authority::Joining, Why::ToldToLeave),
+                (false, None | Some(_), _, false) => (Authority::Joining, Why::NotEntitled),
+                (false, None, false, true) => (Authority::Active, Why::Serving),
+            }
+        }
+        Evidence::Giving { woke, peer, superseded, handed, undone, refused } => {
+            match (superseded, woke, handed) {
+                (true, _, _) => (Authority::Joining, Why::Superseded),
+                // What was learnt before the stall is worth nothing after it (rule 23).
+                (false, true, _) => (Authority::Joining, Why::Woke),
+                (false, false, false) if undone => (Authority::Active, Why::HandoverUndone),
+                (false, false, false) => (Authority::Giving, Why::LettingGo),
+                (false, false, true) => handed_over(peer, refused),
+            }
+        }
+    }
+}
+
+/// Before the promotion.
+fn taking(peer: View, basis: Basis, promised: bool, proof: Proof) -> (Authority, Why) {
+    match (basis, peer, promised, proof) {
+        (Basis::Arbitration, View::Serves | View::Hands, _, _)
+        | (Basis::Agreement | Basis::Offer | Basis::TakeBack, View::Serves, _, _) => {
+            (Authority::Joining, Why::PeerServes)
+        }
+        (Basis::Agreement, _, false, _) => (Authority::Joining, Why::PromiseLapsed),
+        // Nothing was begun: an ordinary attempt, if it comes to that (rule 25).
+        (Basis::Offer, _, false, _) => (Authority::Standby, Why::PromiseLapsed),
+        (Basis::TakeBack, View::Silent, false, _) => (Authority::Standby, Why::PeerSilent),
+        (Basis::TakeBack, View::Takes | View::Hands, false, _) => {
+            (Authority::Joining, Why::PeerTakes)
+        }
+        (Basis::TakeBack, View::Idle | View::Unsettled, false, _) => {
+            (Authority::Taking, Why::AwaitingPromise)
+        }
+        (Basis::Arbitration, _, _, Proof::Refused) => (Authority::Asking, Why::AddressAnswered),
+        // In every arbitration an answered probe delays consent (rule 6, C12).
+        (Basis::Agreement | Basis::TakeBack, _, true, Proof::Refused) => {
+            (Authority::Joining, Why::AddressAnswered)
+        }
+        (Basis::Offer, _, true, Proof::Refused) => (Authority::Standby, Why::AddressAnswered),
+        (
+            Basis::Agreement | Basis::Offer | Basis::TakeBack,
+            _,
+            true,
+            Proof::Given | Proof::Open,
+        )
+        | (Basis::Arbitration, _, _, Proof::Given | Proof::Open) => {
+            (Authority::Taking, Why::Establishing)
+        }
+    }
+}
+
+/// The database is promoted, or may be. When the promise behind a handover lapses now, the other
+/// may be dead: the arbiter decides, and until then nobody has the address (rule 27, C23).
+fn taking_promoted(basis: Basis, promised: bool, proof: Proof, done: bool) -> (Authority, Why) {
+    match (basis, promised, done, proof) {
+        (Basis::Agreement, false, _, _) => (Authority::Joining, Why::PromiseLapsed),
+        (_, _, true, _) => (Authority::Active, Why::Serving),
+        (_, _, false, Proof::Refused) => (Authority::Joining, Why::ConsentLost),
+        (_, _, false, Proof::Given | Proof::Open) => (Authority::Taking, Why::Establishing),
+    }
+}
+
+/// The role was offered: it is the peer's to take.
+fn handed_over(peer: View, refused: bool) -> (Authority, Why) {
+    match peer {
+        View::Serves => (Authority::Standby, Why::HandedOver),
+        View::Takes => (Authority::Giving, Why::PeerTakes),
+        View::Hands => (Authority::Joining, Why::PeerHands),
+        View::Idle if refused => (Authority::Taking, Why::TakingBack),
+        View::Idle => (Authority::Giving, Why::AwaitingTaker),
+        View::Unsettled => (Authority::Giving, Why::Listening),
+        // An ordinary attempt: the clean end is this node's certificate (rules 25 and 26).
+        View::Silent => (Authority::Standby, Why::PeerSilent),
     }
 }
 
@@ -369,6 +507,8 @@ fn joining(
         View::Serves if outranks => (Authority::Joining, Why::PeerMustYield),
         View::Serves => (Authority::Standby, Why::PeerServes),
         View::Takes => (Authority::Joining, Why::PeerTakes),
+        View::Hands if outranks => (Authority::Joining, Why::PeerMustYield),
+        View::Hands => (Authority::Standby, Why::PeerHands),
         View::Idle => match (comparison, promised) {
             (Comparison::Unknown, _) => (Authority::Joining, Why::ComparingLogs),
             (Comparison::Lose, _) => (Authority::Joining, Why::PeerHasTheLog),
@@ -381,9 +521,17 @@ fn joining(
     }
 }
 
-fn standby(peer: View, idle_long: bool, may_take: bool, ready: bool) -> (Authority, Why) {
+fn standby(
+    peer: View,
+    idle_long: bool,
+    may_take: bool,
+    ready: bool,
+    has_all: bool,
+) -> (Authority, Why) {
     match peer {
         View::Serves | View::Takes => (Authority::Standby, Why::PeerServes),
+        View::Hands if ready && has_all => (Authority::Taking, Why::Offered),
+        View::Hands => (Authority::Standby, Why::PeerHands),
         View::Unsettled => (Authority::Standby, Why::Listening),
         View::Idle if idle_long => (Authority::Joining, Why::PeerIdle),
         View::Idle => (Authority::Standby, Why::PeerIdle),
@@ -396,6 +544,7 @@ fn standby(peer: View, idle_long: bool, may_take: bool, ready: bool) -> (Authori
 fn asking(peer: View, may_take: bool, proof: Proof) -> (Authority, Why) {
     match peer {
         View::Serves => (Authority::Standby, Why::PeerServes),
+        View::Hands => (Authority::Standby, Why::PeerHands),
         View::Takes => (Authority::Joining, Why::PeerTakes),
         View::Idle | View::Unsettled => (Authority::Joining, Why::PeerHeard),
         View::Silent => match (may_take, proof) {

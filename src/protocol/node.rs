@@ -8,17 +8,18 @@ use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
 use super::arbiter::Lan;
-use super::certificate::{Certificate, Issuer};
+use super::certificate::{Certificate, HoldsBy, Issuer};
 use super::durable::Durable;
 use super::event::{
-    DatabaseSeen, DatabaseState, Event, Order, Presence, ServicesGoal, ServicesSeen, Ticket,
+    DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal, ServicesSeen,
+    Ticket,
 };
 use super::health::Grade;
 use super::heartbeat::{Heartbeat, Stance};
 use super::identity::{NodeId, Session, Term};
 use super::lead::{Authority, Basis, Why};
 use super::lease::Lease;
-use super::moves::Policy;
+use super::moves::{Moves, Policy};
 use super::peer::Peer;
 use super::sent::SentLog;
 use super::time::{Duration, Instant};
@@ -86,6 +87,7 @@ pub struct Node {
     pub(super) lease: Lease,
     pub(super) certificate: Certificate,
     pub(super) issuer: Issuer,
+    pub(super) moves: Moves,
 
     pub(super) database: DatabaseSeen,
     pub(super) groups: Vec<Group>,
@@ -110,6 +112,8 @@ pub struct Claim {
     pub adopted_lone: Term,
     /// When the addresses were first held.
     pub held_at: Option<Instant>,
+    /// What the peer says to heartbeats before this one was said before the offer was withdrawn.
+    pub withdrawn_from: u64,
 }
 
 /// One group's facts.
@@ -119,6 +123,8 @@ pub(super) struct Group {
     /// When the addresses were last known to be held, if they are not now.
     pub held_until: Instant,
     pub lan: Lan,
+    /// Since when questions to the references have gone unanswered.
+    pub references_mute_since: Option<Instant>,
     pub services: Option<ServicesSeen>,
     pub services_told: Option<ServicesGoal>,
     pub services_failed_since: Option<Instant>,
@@ -127,6 +133,7 @@ pub(super) struct Group {
     pub renew_due: Instant,
     pub address_retry: Instant,
     pub probe_due: Instant,
+    pub probed_at: Instant,
 }
 
 /// What administrators have ordered.
@@ -134,6 +141,8 @@ pub(super) struct Group {
 pub(super) struct Orders {
     pub leave: bool,
     pub take_anyway: bool,
+    /// The damaged state file is to be written anew.
+    pub recover: bool,
     /// Heartbeats from this sequence on carry the withdrawal of an earlier `leave`.
     pub returned_from: u64,
 }
@@ -165,6 +174,7 @@ impl Node {
             presence: Presence::Unknown,
             held_until: Instant::ZERO,
             lan: Lan::default(),
+            references_mute_since: None,
             services: None,
             services_told: None,
             services_failed_since: None,
@@ -173,6 +183,7 @@ impl Node {
             renew_due: now,
             address_retry: now,
             probe_due: now,
+            probed_at: Instant::ZERO,
         };
         Node {
             damaged: setup.durable.is_none(),
@@ -189,6 +200,7 @@ impl Node {
             lease: Lease::default(),
             certificate: Certificate::default(),
             issuer: Issuer::new(now, durable.peer_excluded, &setup.timing),
+            moves: Moves::new(now),
             database: unseen(now),
             groups: vec![group; setup.groups],
             orders: Orders { returned_from: 1, ..Orders::default() },
@@ -206,6 +218,9 @@ impl Node {
             Event::HeartbeatReceived { heartbeat, at } => self.hear(heartbeat, at.min(now)),
             Event::Lan { group, seen } => {
                 if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    if let LanSeen::ReferenceAnswered { .. } = seen {
+                        group.references_mute_since = None;
+                    }
                     group.lan.see(seen);
                 }
             }
@@ -240,7 +255,7 @@ impl Node {
                     group.services = Some(seen);
                 }
             }
-            Event::Operator(order) => self.ordered(order),
+            Event::Operator(order) => self.ordered(now, order),
         }
         Vec::new()
     }
@@ -260,7 +275,12 @@ impl Node {
         }
         let Some(heartbeat) = self.peer.last.as_ref() else { return };
         self.lease.hear(heartbeat, at, echoed, &self.setup.timing);
-        self.certificate.hear(heartbeat, echoed, standing_by, &self.setup.timing);
+        let holds_by = match (self.moves.handed_over, standing_by) {
+            (true, _) if self.certificate.usable(at) => HoldsBy::CleanEnd,
+            (_, true) => HoldsBy::StandingBy,
+            (_, false) => HoldsBy::Nothing,
+        };
+        self.certificate.hear(heartbeat, echoed, holds_by, &self.setup.timing);
         self.issuer.hear(heartbeat, echoed.is_some());
     }
 
@@ -268,7 +288,10 @@ impl Node {
         if self.pending.save.is_some_and(|(pending, _)| pending == ticket) {
             self.pending.save = None;
             match saved {
-                Some(durable) => self.durable = durable,
+                Some(durable) => {
+                    self.durable = durable;
+                    (self.damaged, self.orders.recover) = (false, false);
+                }
                 None => self.pending.save_retry = now + self.setup.timing.interval * 4,
             }
         }
@@ -279,7 +302,9 @@ impl Node {
             && pending == ticket
         {
             self.pending.database = None;
-            if !achieved(deed, &seen) {
+            if deed == DatabaseDeed::Checkpoint {
+                self.moves.checkpointed = true;
+            } else if !achieved(deed, &seen) {
                 self.pending.database_retry = now + self.setup.timing.interval * 4;
                 if deed == DatabaseDeed::Promote {
                     self.claim = self.claim.map(|claim| Claim { failed: true, ..claim });
@@ -287,11 +312,12 @@ impl Node {
             }
         }
         if seen.at >= self.database.at {
+            self.moves.database_seen(now, self.authority, seen.state);
             self.database = seen;
         }
     }
 
-    fn ordered(&mut self, order: Order) {
+    fn ordered(&mut self, now: Instant, order: Order) {
         match order {
             Order::TakeAnyway => self.orders.take_anyway = true,
             Order::Leave => self.orders.leave = true,
@@ -299,7 +325,8 @@ impl Node {
                 self.orders.leave = false;
                 self.orders.returned_from = self.sent.last_sequence() + 1;
             }
-            Order::Switchover | Order::Recover => {}
+            Order::Switchover => self.moves.order(now, &self.setup.timing),
+            Order::Recover => self.orders.recover = self.damaged,
         }
     }
 
@@ -311,6 +338,8 @@ impl Node {
             (Authority::Standby, _) => Stance::Standby,
             (Authority::Asking, _) => Stance::Asking,
             (Authority::Active, _) => Stance::Active,
+            (Authority::Giving, _) if self.moves.handed.is_some() => Stance::Handing,
+            (Authority::Giving, _) => Stance::Active,
             (Authority::Taking, Some(claim)) if self.durable.term == claim.term => {
                 if claim.promoting { Stance::Promoted } else { Stance::Taking }
             }
@@ -339,5 +368,6 @@ fn achieved(deed: DatabaseDeed, seen: &DatabaseSeen) -> bool {
         DatabaseDeed::Promote | DatabaseDeed::StartInPlace => seen.state == DatabaseState::Writable,
         DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => super::plan::not_writable(seen.state),
         DatabaseDeed::SetSynchronous(on) => seen.synchronous == Some(on),
+        DatabaseDeed::Checkpoint => true,
     }
 }

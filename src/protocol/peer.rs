@@ -24,6 +24,8 @@ pub enum View {
     Serves,
     /// It takes the role and has not promoted.
     Takes,
+    /// It has given up the role in order and offers it.
+    Hands,
     /// Heard both ways, doing none of these.
     Idle,
     /// Neither heard properly nor silent for long enough.
@@ -34,8 +36,8 @@ pub enum View {
 
 impl View {
     /// Every view, for the decision table.
-    pub const ALL: [View; 5] =
-        [View::Serves, View::Takes, View::Idle, View::Unsettled, View::Silent];
+    pub const ALL: [View; 6] =
+        [View::Serves, View::Takes, View::Hands, View::Idle, View::Unsettled, View::Silent];
 }
 
 /// How long a node must have heard nothing.
@@ -179,6 +181,7 @@ impl Peer {
         match last.stance {
             Stance::Promoted | Stance::Active => View::Serves,
             Stance::Taking => View::Takes,
+            Stance::Handing => View::Hands,
             Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => {
                 let unechoed_from = self
                     .echoed_at
@@ -210,6 +213,6 @@ impl Peer {
 pub(super) fn does_nothing(stance: Stance) -> bool {
     match stance {
         Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => true,
-        Stance::Taking | Stance::Promoted | Stance::Active => false,
+        Stance::Taking | Stance::Promoted | Stance::Active | Stance::Handing => false,
     }
 }

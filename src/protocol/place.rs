@@ -9,6 +9,8 @@ pub enum Goal {
     Serve,
     /// Be ready to.
     StandBy,
+    /// Give it up so that the peer loses nothing by taking it (rule 25).
+    HandOver,
 }
 
 /// The goal for a group. With one group everything follows the role; groups with different
@@ -19,5 +21,6 @@ pub fn place(authority: Authority) -> Goal {
         Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking => {
             Goal::StandBy
         }
+        Authority::Giving => Goal::HandOver,
     }
 }

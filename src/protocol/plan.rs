@@ -40,6 +40,10 @@ pub enum Step {
     DatabaseStandingBy,
     /// The database follows the peer.
     DatabaseFollowing,
+    /// The database has little left to write before it can stop.
+    DatabaseCheckpointed,
+    /// The database has ended, in order when it could.
+    DatabaseStopped,
 }
 
 /// From first to last (rule 12).
@@ -64,6 +68,15 @@ pub const STAND_BY: &[Step] = &[
     Step::DatabaseStandingBy,
     Step::SynchronousAsDecided,
     Step::DatabaseFollowing,
+];
+
+/// The checkpoint first: until then clients notice nothing (rule 25).
+pub const HAND_OVER: &[Step] = &[
+    Step::DatabaseCheckpointed,
+    Step::AddressesReleased,
+    Step::ServicesStoodDown,
+    Step::DatabaseStopped,
+    Step::StateDurable,
 ];
 
 /// Everything that the steps look at, for one group.
@@ -95,6 +108,12 @@ pub struct Facts<'a> {
     pub consented: bool,
     /// How the peer is to be followed, if it is.
     pub follow: Follow,
+    /// The checkpoint of a handover was written, or tried.
+    pub checkpointed: bool,
+    /// The database was told to stop in order and is not seen stopped yet.
+    pub stopping: bool,
+    /// The active node's database has not answered for longer than it may.
+    pub hung: bool,
 }
 
 /// How a standby comes to receive the peer's log.
@@ -133,9 +152,9 @@ impl Step {
         match self {
             Step::Consented => facts.in_place || facts.consented,
             Step::StateDurable => facts.durable,
-            Step::DatabaseWritable => {
-                facts.database.is_none_or(|seen| seen.state == DatabaseState::Writable)
-            }
+            Step::DatabaseWritable => facts
+                .database
+                .is_none_or(|seen| seen.state == DatabaseState::Writable && !facts.stopping),
             Step::SynchronousAsDecided => facts.database.is_none_or(|seen| {
                 !matches!(seen.state, DatabaseState::Writable | DatabaseState::Standby)
                     || seen.synchronous == Some(facts.synchronous)
@@ -160,6 +179,13 @@ impl Step {
             Step::DatabaseFollowing => {
                 facts.follow == Follow::No || facts.database.is_none_or(|seen| seen.streaming)
             }
+            Step::DatabaseCheckpointed => {
+                facts.checkpointed
+                    || facts.database.is_none_or(|seen| seen.state != DatabaseState::Writable)
+            }
+            Step::DatabaseStopped => {
+                facts.database.is_none_or(|seen| seen.state == DatabaseState::Stopped)
+            }
         }
     }
 
@@ -168,6 +194,10 @@ impl Step {
         let state = facts.database.map(|seen| seen.state);
         match self {
             Step::StateDurable => Deed::Save,
+            // A stop that was begun cannot be called back, only made short.
+            Step::DatabaseWritable if facts.in_place && (facts.stopping || facts.hung) => {
+                Deed::Database(DatabaseDeed::StopNow)
+            }
             Step::DatabaseWritable => match state {
                 // A promotion must come up with commits waiting for the standby.
                 Some(DatabaseState::Standby) if !synchronous_as_decided(facts) => {
@@ -218,6 +248,18 @@ impl Step {
                 Follow::Directly => Deed::Database(DatabaseDeed::Follow),
                 Follow::ByRejoining => Deed::Database(DatabaseDeed::Rejoin),
             },
+            Step::DatabaseCheckpointed => Deed::Database(DatabaseDeed::Checkpoint),
+            Step::DatabaseStopped => match state {
+                Some(DatabaseState::Writable) => Deed::Database(DatabaseDeed::StopCleanly),
+                Some(DatabaseState::Unknown) if facts.stopping => Deed::Wait,
+                Some(
+                    DatabaseState::Unknown
+                    | DatabaseState::Starting
+                    | DatabaseState::Standby
+                    | DatabaseState::Stopped,
+                ) => Deed::Database(DatabaseDeed::StopNow),
+                None => Deed::Wait,
+            },
         }
     }
 
@@ -240,7 +282,9 @@ impl Step {
             | Step::AddressesHeld
             | Step::DatabaseNotWritable
             | Step::DatabaseStandingBy
-            | Step::DatabaseFollowing => false,
+            | Step::DatabaseFollowing
+            | Step::DatabaseCheckpointed
+            | Step::DatabaseStopped => false,
         }
     }
 }
@@ -250,6 +294,7 @@ pub fn plan(goal: Goal, facts: &Facts<'_>, mut act: impl FnMut(Step, Deed)) {
     let steps = match goal {
         Goal::Serve => SERVE,
         Goal::StandBy => STAND_BY,
+        Goal::HandOver => HAND_OVER,
     };
     for step in steps.iter().copied().filter(|step| !step.is_met(facts)) {
         act(step, step.deed(facts));

@@ -15,7 +15,8 @@ impl Node {
         if now < self.clock.heartbeat_due && stance == self.clock.said {
             return;
         }
-        let certifying = self.authority == Authority::Active && self.issuer.certifying();
+        let certifying = matches!(self.authority, Authority::Active | Authority::Giving)
+            && self.issuer.certifying();
         let sequence = self.sent.note(now, self.peer.last_heard());
         self.issuer.sent(sequence, now, certifying, &self.setup.timing);
         self.clock.heartbeat_due = now + self.setup.timing.interval;
@@ -47,7 +48,13 @@ impl Node {
     fn promise(&self) -> Promise {
         let told = self.peer.last.as_ref().map(|peer| peer.session);
         match self.authority {
-            Authority::Asking | Authority::Taking | Authority::Active => Promise::None,
+            // The offer is an ordinary promise (rule 25).
+            Authority::Giving if self.moves.handed.is_some() => {
+                Promise::For(self.setup.timing.lost_after)
+            }
+            Authority::Asking | Authority::Taking | Authority::Active | Authority::Giving => {
+                Promise::None
+            }
             Authority::Joining | Authority::Held | Authority::Standby => {
                 if !self.prepared() {
                     Promise::None

@@ -5,6 +5,7 @@ use super::health::{Grade, Health};
 use super::heartbeat::{GroupReport, Heartbeat, Stance};
 use super::identity::Term;
 use super::lead::{Authority, Why};
+use super::moves::Hindrance;
 use super::node::Node;
 use super::peer::Liveness;
 use super::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub struct Status {
     pub certificate_ends: Option<Instant>,
     /// It certifies the standby.
     pub certifying: bool,
+    /// What keeps it from handing its role over now.
+    pub hindrance: Option<Hindrance>,
     /// It acknowledges, or is about to acknowledge, without the standby.
     pub lone: bool,
     /// It could promote what it has if the peer died now.
@@ -81,7 +84,9 @@ impl Node {
             lease_ends: self.lease.ends().filter(|ends| *ends > now),
             peer_left: self.lease.unlimited(),
             certificate_ends: self.certificate.ends().filter(|ends| *ends > now),
-            certifying: self.authority == Authority::Active && self.issuer.certifying(),
+            certifying: matches!(self.authority, Authority::Active | Authority::Giving)
+                && self.issuer.certifying(),
+            hindrance: self.hindrance(now),
             lone: self.authority == Authority::Active && self.issuer.lone(),
             may_take: self.may_take(now),
             on_the_lan: self
@@ -114,20 +119,40 @@ impl Node {
 
     pub(super) fn health(&self, now: Instant, index: usize) -> Health {
         let group = &self.groups[index];
+        let critical_down = self.setup.timing.critical_down;
+        let lasts = |since: Option<Instant>, span: Duration| {
+            since.is_some_and(|since| now.since(since) >= span)
+        };
+        let active = self.authority == Authority::Active;
         let database = match (self.setup.database, self.database.state) {
             (false, _) => Grade::Good,
             (true, DatabaseState::Writable | DatabaseState::Standby) => Grade::Good,
-            (true, DatabaseState::Stopped) => Grade::Failed,
-            (true, DatabaseState::Unknown | DatabaseState::Starting) => Grade::Unknown,
+            // It is started again where it is; only beyond that it has failed.
+            (true, _) if active && lasts(self.moves.down_since, critical_down) => Grade::Failed,
+            (true, DatabaseState::Stopped) if !active => Grade::Failed,
+            (true, DatabaseState::Stopped | DatabaseState::Unknown | DatabaseState::Starting) => {
+                Grade::Unknown
+            }
         };
+        let mute_for = self.setup.timing.calm_period() * 3;
+        let network = if group.lan.deaf
+            || lasts(group.references_mute_since, mute_for)
+            || lasts(self.moves.bare_since, self.setup.timing.lost_after * 2)
+        {
+            Grade::Failed
+        } else {
+            Grade::Good
+        };
+        let gave_up =
+            self.moves.services_gave_up.is_some_and(|at| now.since(at) < self.setup.policy.within);
         Health {
             database,
-            network: if group.lan.deaf { Grade::Failed } else { Grade::Good },
+            network,
             services: match (group.services, group.services_failed_since) {
+                // They failed here beyond repair: the peer's failing ones are no worse.
+                (_, _) if gave_up => Grade::Failed,
                 // A short failure is the restart ladder's business.
-                (Some(_), Some(since)) if now.since(since) < self.setup.timing.critical_down => {
-                    Grade::Unknown
-                }
+                (Some(_), Some(since)) if now.since(since) < critical_down => Grade::Unknown,
                 (Some(seen), _) => seen.critical,
                 (None, _) => Grade::Unknown,
             },

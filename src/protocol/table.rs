@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use super::arbiter::Proof;
-use super::lead::{Authority, Bar, Basis, Comparison, Evidence, Upset, Why, lead};
+use super::lead::{Authority, Bar, Basis, Comparison, Evidence, Reason, Upset, Why, lead};
 use super::peer::View;
 
 /// One line: the values that matter (`None`: any), and what follows from them.
@@ -116,7 +116,24 @@ const BOOL: [bool; 2] = [false, true];
 const BARS: [Bar; 3] = [Bar::None, Bar::Damaged, Bar::Left];
 const COMPARISONS: [Comparison; 3] = [Comparison::Win, Comparison::Lose, Comparison::Unknown];
 const UPSETS: [Upset; 3] = [Upset::None, Upset::Woke, Upset::Leave];
-const BASES: [Basis; 2] = [Basis::Agreement, Basis::Arbitration];
+const BASES: [Basis; 4] = [Basis::Agreement, Basis::Offer, Basis::TakeBack, Basis::Arbitration];
+const GIVES: [Option<Reason>; 5] = [
+    None,
+    Some(Reason::Ordered),
+    Some(Reason::Leaving),
+    Some(Reason::PeerIsBetter),
+    Some(Reason::Failback),
+];
+
+fn reason(reason: Option<Reason>) -> String {
+    String::from(match reason {
+        None => "no",
+        Some(Reason::Ordered) => "ordered",
+        Some(Reason::Leaving) => "to leave",
+        Some(Reason::PeerIsBetter) => "better",
+        Some(Reason::Failback) => "failback",
+    })
+}
 
 fn words<T: Debug>(values: &[T]) -> Vec<String> {
     values
@@ -163,14 +180,15 @@ fn domain(authority: Authority) -> Domain {
             },
         },
         Authority::Standby => Domain {
-            fields: vec!["upset", "peer", "idle long", "ready", "may take"],
-            values: vec![words(&UPSETS), views, bools.clone(), bools.clone(), bools],
+            fields: vec!["upset", "peer", "idle long", "ready", "may take", "has all"],
+            values: vec![words(&UPSETS), views, bools.clone(), bools.clone(), bools.clone(), bools],
             evidence: |at| Evidence::Standby {
                 upset: UPSETS[at[0]],
                 peer: View::ALL[at[1]],
                 idle_long: BOOL[at[2]],
                 ready: BOOL[at[3]],
                 may_take: BOOL[at[4]],
+                has_all: BOOL[at[5]],
             },
         },
         Authority::Asking => Domain {
@@ -219,12 +237,25 @@ fn domain(authority: Authority) -> Domain {
             },
         },
         Authority::Active => Domain {
-            fields: vec!["superseded", "told to leave", "entitled"],
-            values: vec![bools.clone(), bools.clone(), bools],
+            fields: vec!["superseded", "give", "told to leave", "entitled"],
+            values: vec![bools.clone(), GIVES.map(reason).to_vec(), bools.clone(), bools],
             evidence: |at| Evidence::Active {
                 superseded: BOOL[at[0]],
-                leave: BOOL[at[1]],
-                entitled: BOOL[at[2]],
+                give: GIVES[at[1]],
+                leave: BOOL[at[2]],
+                entitled: BOOL[at[3]],
+            },
+        },
+        Authority::Giving => Domain {
+            fields: vec!["superseded", "woke", "handed", "undone", "peer", "refused"],
+            values: vec![bools.clone(), bools.clone(), bools.clone(), bools.clone(), views, bools],
+            evidence: |at| Evidence::Giving {
+                superseded: BOOL[at[0]],
+                woke: BOOL[at[1]],
+                handed: BOOL[at[2]],
+                undone: BOOL[at[3]],
+                peer: View::ALL[at[4]],
+                refused: BOOL[at[5]],
             },
         },
     }

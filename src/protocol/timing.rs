@@ -246,6 +246,11 @@ impl Timing {
         (with_peer, alone)
     }
 
+    /// How often a node asks its references while nothing depends on them.
+    pub fn calm_period(&self) -> Duration {
+        (self.lost_after * 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
+    }
+
     /// How often a node that lives on its references asks them.
     pub fn reference_period(&self) -> Duration {
         (self.long_validity / 4).max(self.probe_interval)

@@ -6,9 +6,10 @@ use super::action::{Action, DatabaseDeed};
 use super::certificate::Sight;
 use super::compare;
 use super::event::DatabaseState;
+use super::health::Grade;
 use super::heartbeat::Stance;
 use super::identity::Term;
-use super::lead::{Authority, Basis, Why, lead};
+use super::lead::{Authority, Basis, Reason, Why, lead};
 use super::node::{Claim, Durability, Node};
 use super::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ impl Node {
             // Answers may have been missed: every silent window begins anew (rule 23).
             self.groups.iter_mut().for_each(|group| group.lan.restart());
         }
+        self.turn_moves(now, woke);
         self.path.clear();
         for _ in 0..CHAIN {
             let (authority, why) = lead(self.evidence(now, woke));
@@ -38,7 +40,9 @@ impl Node {
             self.enter(now, authority, why);
             self.path.push((authority, why));
         }
-        if self.authority == Authority::Active {
+        if self.authority == Authority::Active
+            || (self.authority == Authority::Giving && self.moves.handed.is_none())
+        {
             self.turn_issuer(now);
         }
         self.drop_overdue(now);
@@ -61,8 +65,14 @@ impl Node {
             // Nothing learnt before survives (rule 20); only what the peer has put on its own disk
             // for this session does.
             Authority::Joining => {
+                if self.claim.is_some_and(|claim| claim.basis.is_handover()) {
+                    // The giver may take it back first.
+                    self.retry_at = now + timing.lost_after * 6;
+                }
                 self.claim = None;
-                self.certificate.forget();
+                if !self.moves.handed_over {
+                    self.certificate.forget();
+                }
                 self.lease.lapse();
                 self.issuer.restart();
                 self.peer.acknowledged_receipt = None;
@@ -71,18 +81,47 @@ impl Node {
                     why,
                     Why::StepFailed | Why::ConsentLost | Why::PromiseLapsed | Why::AddressAnswered
                 ) {
-                    self.retry_at = now + timing.lost_after * 2;
+                    self.retry_at = self.retry_at.max(now + timing.lost_after * 2);
                 }
             }
             Authority::Held | Authority::Asking => self.claim = None,
             Authority::Standby => {
+                if matches!(why, Why::PromiseLapsed | Why::AddressAnswered) {
+                    self.retry_at = now + timing.lost_after;
+                }
                 self.claim = None;
                 self.orders.take_anyway = false;
             }
-            Authority::Taking => self.claim = Some(self.new_claim(why)),
+            Authority::Taking => {
+                if why == Why::TakingBack {
+                    // What the peer promised before it heard the withdrawal is worth nothing now.
+                    self.lease.lapse();
+                }
+                self.claim = Some(self.new_claim(why));
+            }
+            Authority::Giving => {
+                if let Why::HandingOver(reason) = why {
+                    self.moves.begin(now, reason);
+                    let failed = self.groups.iter().any(|group| {
+                        group.services.is_some_and(|seen| seen.critical == Grade::Failed)
+                    });
+                    if reason == Reason::PeerIsBetter && failed {
+                        self.moves.services_gave_up = Some(now);
+                    }
+                }
+                self.clock.heartbeat_due = now;
+            }
             Authority::Active => {
                 self.orders.take_anyway = false;
+                if why == Why::HandoverUndone {
+                    self.moves.broken_off(now, &timing);
+                }
+                let inherits = self.claim.is_some_and(|claim| claim.basis == Basis::Offer);
                 self.issuer.restart();
+                if inherits && why != Why::HandoverUndone {
+                    self.issuer.inherit();
+                }
+                self.moves.services_gave_up = None;
                 if let Some(claim) = &mut self.claim {
                     claim.held_at = Some(now);
                 }
@@ -102,9 +141,14 @@ impl Node {
     }
 
     fn new_claim(&self, why: Why) -> Claim {
-        let basis = if why == Why::Agreed { Basis::Agreement } else { Basis::Arbitration };
+        let basis = match why {
+            Why::Agreed => Basis::Agreement,
+            Why::Offered => Basis::Offer,
+            Why::TakingBack => Basis::TakeBack,
+            _ => Basis::Arbitration,
+        };
         let peer_lone = self.peer.last.as_ref().map_or(Term::ZERO, |peer| peer.lone);
-        let adopts = basis == Basis::Agreement && self.contains_peer() == Some(true);
+        let adopts = basis != Basis::Arbitration && self.contains_peer() == Some(true);
         Claim {
             term: self.durable.term.max(self.peer.term()).next_for(self.setup.me),
             basis,
@@ -112,15 +156,16 @@ impl Node {
             failed: false,
             adopted_lone: if adopts { peer_lone } else { Term::ZERO },
             held_at: None,
+            withdrawn_from: self.sent.last_sequence() + 1,
         }
     }
 
     fn turn_issuer(&mut self, now: Instant) {
         let standby = self.lease.holds(now)
             && !self.lease.unlimited()
-            && self
-                .heard(now)
-                .is_some_and(|peer| matches!(peer.stance, Stance::Standby | Stance::Joining));
+            && self.heard(now).is_some_and(|peer| {
+                matches!(peer.stance, Stance::Standby | Stance::Joining | Stance::Handing)
+            });
         let contested =
             self.heard(now).is_some_and(|peer| compare::standing(peer) > self.durable.standing());
         let sight = Sight {
@@ -142,7 +187,11 @@ impl Node {
         let may_be_long = |deed| {
             matches!(
                 deed,
-                DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin
+                DatabaseDeed::StartAsStandby
+                    | DatabaseDeed::Follow
+                    | DatabaseDeed::Rejoin
+                    | DatabaseDeed::Checkpoint
+                    | DatabaseDeed::StopCleanly
             )
         };
         if self
@@ -198,6 +247,12 @@ impl Node {
                 }
             }
             Authority::Joining | Authority::Held => {}
+            Authority::Giving => {
+                let patience = timing.lost_after * 2;
+                at(self.moves.handed.map(|handed| handed + patience));
+                at(self.moves.released_at.map(|at| at + timing.replication_stall * 2));
+                at(Some(self.since + timing.step_deadline));
+            }
         }
         for group in &self.groups {
             at(Some(group.address_retry));

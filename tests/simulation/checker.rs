@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// How often the daemon looks at its database.
 pub const LOOK: u64 = 100 * MILLI;
+/// The same, while the peer hands its role over.
+pub const LOOK_AT_ONCE: u64 = 5 * MILLI;
 
 pub struct Checker {
     /// The first sentence that did not hold.
@@ -286,9 +288,12 @@ impl World {
         }
         let claims = match heartbeat.stance {
             Stance::Promoted | Stance::Active => true,
-            Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking | Stance::Taking => {
-                false
-            }
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Handing => false,
         };
         if claims && *self.checker.claims.entry(heartbeat.term).or_insert(host) != host {
             self.break_rule(format!("P3: {host} uses the other's term {}", heartbeat.term));

@@ -2,10 +2,11 @@
 
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
+use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 
 use crate::branches::Place;
-use crate::checker::LOOK;
+use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
 use crate::world::{Inside, What, World};
@@ -52,6 +53,7 @@ impl World {
             | DatabaseDeed::Rejoin
             | DatabaseDeed::StartInPlace
             | DatabaseDeed::StopNow
+            | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => {}
         }
         let database = &mut self.hosts[host.index()].database;
@@ -72,6 +74,7 @@ impl World {
             }
             DatabaseDeed::StopCleanly => (Phase::Closing, 10 * MILLI, 30 * MILLI),
             DatabaseDeed::SetSynchronous(_) => quick,
+            DatabaseDeed::Checkpoint => (Phase::Only, 5 * MILLI, 200 * MILLI),
             DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::StartAsStandby => start,
             DatabaseDeed::StartInPlace
@@ -165,6 +168,7 @@ impl World {
                     return Some((Phase::Closing, MILLI, 5 * MILLI));
                 }
             }
+            (DatabaseDeed::Checkpoint, _) => {}
             (DatabaseDeed::SetSynchronous(wanted), _) => self.set_synchronous(host, wanted),
             (DatabaseDeed::Promote, _) => self.promoted(host),
             (DatabaseDeed::StartInPlace, _) => {
@@ -263,7 +267,7 @@ impl World {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.
-            (DatabaseDeed::StopCleanly, _) => {}
+            (DatabaseDeed::StopCleanly | DatabaseDeed::Checkpoint, _) => {}
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
@@ -314,7 +318,24 @@ impl World {
             return;
         }
         self.look_now(host, None);
-        self.inside(host, LOOK, Inside::Look { life });
+        let pause = if self.waits_for_an_end(host) { LOOK_AT_ONCE } else { LOOK };
+        self.inside(host, pause, Inside::Look { life });
+    }
+
+    /// The peer hands its role over: the daemon looks for the end of its log.
+    fn waits_for_an_end(&self, host: NodeId) -> bool {
+        let peer = &self.hosts[host.peer().index()];
+        let lets_go = match peer.daemon.stance {
+            Stance::Handing => true,
+            Stance::Active => !peer.addresses.any(),
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Promoted => false,
+        };
+        lets_go && self.hosts[host.index()].daemon.stance == Stance::Standby
     }
 
     /// Looks now; the daemon hears of it a little later.

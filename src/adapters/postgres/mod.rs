@@ -43,6 +43,8 @@ use crate::protocol::log::{Fork, Log};
 use crate::protocol::time::Instant;
 use crate::protocol::timing::Timing;
 
+const CHECKPOINT: &str = include_str!("../../../sql/checkpoint.sql");
+
 /// The local server.
 #[derive(Debug)]
 pub struct Database {
@@ -117,6 +119,9 @@ impl Database {
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
             DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => self.stop_now(by).await,
+            DatabaseDeed::Checkpoint => {
+                self.warm.execute("writing a checkpoint", CHECKPOINT, by).await
+            }
             DatabaseDeed::SetSynchronous(on) => self.set_synchronous(on, by).await,
         };
         self.trouble = done.err();

@@ -1,0 +1,2 @@
+-- Before a clean stop: afterwards little is left to write.
+checkpoint
