@@ -2,9 +2,11 @@
 
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
+use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 
 use crate::branches::Place;
+use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
 use crate::world::{Inside, What, World};
@@ -129,7 +131,10 @@ impl World {
         }
         let Some(Deed { ticket, deed, phase }) = it.database.deed.take() else { return };
         // Stopping has a thread of its own; everything else waits for a slow world that hangs.
-        let hangs = it.trouble.slow_until.saturating_sub(self.now);
+        let mut hangs = it.trouble.slow_until.saturating_sub(self.now);
+        if it.trouble.database_hangs && it.database.state != DatabaseState::Stopped {
+            hangs = hangs.max(20 * MILLI);
+        }
         if hangs > 0 && deed != DatabaseDeed::StopNow {
             it.database.deed = Some(Deed { ticket, deed, phase });
             self.inside(host, hangs, Inside::DeedStep { number });
@@ -152,6 +157,8 @@ impl World {
     ) -> Option<(Phase, u64, u64)> {
         match (deed, phase) {
             (DatabaseDeed::StopNow, _) => {
+                // Whatever hung is killed.
+                self.hosts[host.index()].trouble.database_hangs = false;
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
             }
@@ -228,7 +235,7 @@ impl World {
         let stale = !it.spoken.certified;
         let fork = self.branches.fork(it.database.log, host);
         self.branches.0[fork.branch].stale = stale;
-        self.branches.0[fork.branch].forced = self.checker.forced == Some(host);
+        self.branches.0[fork.branch].forced = self.checker.forced[host.index()];
         it.database.promoted(fork);
         if torn {
             self.break_rule(format!("{host} promoted a database whose copy was not finished"));
@@ -293,6 +300,20 @@ impl World {
         database.goes(DatabaseState::Stopped);
         database.deed = None;
         database.deeds += 1;
+        self.hosts[host.index()].trouble.database_hangs = false;
+    }
+
+    /// Its processes die; a deed under way ends with what is left.
+    pub fn kill_database(&mut self, host: NodeId) {
+        if !self.hosts[host.index()].alive() {
+            return;
+        }
+        let ended = self.hosts[host.index()].database.deed.take();
+        self.database_crashes(host);
+        self.hosts[host.index()].database.killed = Some(self.now);
+        if let Some(Deed { ticket, .. }) = ended {
+            self.look_now(host, Some(ticket));
+        }
     }
 
     pub fn regular_look(&mut self, host: NodeId, life: u32) {
@@ -300,7 +321,24 @@ impl World {
             return;
         }
         self.look_now(host, None);
-        self.inside(host, 100 * MILLI, Inside::Look { life });
+        let pause = if self.waits_for_an_end(host) { LOOK_AT_ONCE } else { LOOK };
+        self.inside(host, pause, Inside::Look { life });
+    }
+
+    /// The peer hands its role over: the daemon looks for the end of its log.
+    fn waits_for_an_end(&self, host: NodeId) -> bool {
+        let peer = &self.hosts[host.peer().index()];
+        let lets_go = match peer.daemon.stance {
+            Stance::Handing => true,
+            Stance::Active => !peer.addresses.any(),
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Promoted => false,
+        };
+        lets_go && self.hosts[host.index()].daemon.stance == Stance::Standby
     }
 
     /// Looks now; the daemon hears of it a little later.
@@ -317,20 +355,24 @@ impl World {
     pub fn database_seen(&self, host: NodeId) -> DatabaseSeen {
         let it = &self.hosts[host.index()];
         let database = &it.database;
-        let running = matches!(database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let hangs = it.trouble.database_hangs && database.state != DatabaseState::Stopped;
+        let running =
+            matches!(database.state, DatabaseState::Standby | DatabaseState::Writable) && !hangs;
         let to_peer = self.streams[host.peer().index()].as_ref();
         DatabaseSeen {
             at: it.clock.instant(self.now),
-            state: database.state,
+            state: if hangs { DatabaseState::Unknown } else { database.state },
             synchronous: running.then_some(database.synchronous),
             log: (running || database.clean).then(|| self.branches.as_log(database.log)),
-            streaming: self.streams[host.index()]
-                .as_ref()
-                .is_some_and(|stream| stream.standby == database.generation),
-            diverged: database.diverged,
+            streaming: running
+                && self.streams[host.index()]
+                    .as_ref()
+                    .is_some_and(|stream| stream.standby == database.generation),
+            diverged: running && database.diverged,
             replica: to_peer
                 .filter(|stream| {
                     stream.primary == database.generation
+                        && running
                         && database.state == DatabaseState::Writable
                 })
                 .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),

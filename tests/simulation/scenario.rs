@@ -191,6 +191,7 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["exception", "remnant"] => exceptions.remnant > 0,
         ["exception", "wake-window"] => exceptions.wake_window > 0,
         ["exception", "hidden-freeze"] => exceptions.hidden_freeze > 0,
+        ["exception", "probes-lost"] => exceptions.probes_lost > 0,
         ["exception", "split-lan"] => exceptions.split_lan > 0,
         [host, "owns"] => owners == 1 && owns(parse_host(host)?),
         [host, "serves"] => owners == 1 && world.serves(parse_host(host)?),

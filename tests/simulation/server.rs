@@ -27,6 +27,8 @@ pub struct Database {
     pub deed: Option<Deed>,
     /// Counts deeds.
     pub deeds: u64,
+    /// True time when it was last killed: who looks now and then does not know at once.
+    pub killed: Option<Nanos>,
     /// Counts server lives: a connection belongs to one at each end.
     pub generation: u64,
 }
@@ -76,6 +78,7 @@ impl Database {
             clean: false,
             deed: None,
             deeds: 0,
+            killed: None,
             generation: 0,
         }
     }
