@@ -121,6 +121,8 @@ impl Server {
             replication_user: "replicator".into(),
             passfile: None,
             options: vec!["-c".into(), "log_min_messages=fatal".into()],
+            salvage_dir: self.dir.join("salvage"),
+            salvage_exclude: Vec::new(),
         }
     }
 

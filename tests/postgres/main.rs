@@ -6,6 +6,7 @@ mod cluster;
 mod lifecycle;
 mod looks;
 mod replication;
+mod stopping;
 
 /// A task of the slow world may own it.
 #[test]

@@ -189,10 +189,7 @@ impl Database {
         self.applied = None;
         self.kill_unseen();
         let there = self.processes().await?;
-        let postmaster = match self.on_disk(process::pid_file).await? {
-            Some(file) => there.iter().copied().find(|process| process.pid() == file.pid),
-            None => None,
-        };
+        let postmaster = self.postmaster(&there).await?;
         // Backends whose postmaster is gone know SIGQUIT too.
         let first = postmaster.map_or_else(|| there.clone(), |postmaster| vec![postmaster]);
         send(&first, Signal::QUIT)?;
@@ -212,6 +209,34 @@ impl Database {
             send(&left, Signal::KILL)?;
             self.until_ended(&left, by.min(Deadline::now() + KILL_WITHIN)).await;
         }
+    }
+
+    /// Ends the server in order: fast shutdown. It ends by itself when its standby has the shutdown
+    /// checkpoint; a standby that hangs delays it beyond the deadline, and it goes on stopping.
+    pub(super) async fn stop_cleanly(&mut self, by: Deadline) -> Result<(), Trouble> {
+        self.warm.discard();
+        self.applied = None;
+        self.kill_unseen();
+        let there = self.processes().await?;
+        // Without a postmaster its children end by themselves.
+        let postmaster = self.postmaster(&there).await?;
+        send(postmaster.as_slice(), Signal::INT)?;
+        loop {
+            self.reap();
+            let left = self.processes().await?;
+            if left.is_empty() && !self.is_being_born() {
+                return Ok(());
+            }
+            if Deadline::now() >= by {
+                return Err(Trouble::StillStopping(left.len()));
+            }
+            self.until_ended(&left, by.min(Deadline::now() + KILL_WITHIN)).await;
+        }
+    }
+
+    async fn postmaster(&self, there: &[Process]) -> Result<Option<Process>, Trouble> {
+        let file = self.on_disk(process::pid_file).await?;
+        Ok(file.and_then(|file| there.iter().copied().find(|process| process.pid() == file.pid)))
     }
 
     /// Kills the server that this value started if it has not reached its directory yet: it has

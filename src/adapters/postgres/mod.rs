@@ -14,6 +14,7 @@
 
 mod check;
 mod connection;
+mod control;
 mod deeds;
 mod files;
 mod names;
@@ -116,7 +117,8 @@ impl Database {
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
-            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => self.stop_now(by).await,
+            DatabaseDeed::StopNow => self.stop_now(by).await,
+            DatabaseDeed::StopCleanly => self.stop_cleanly(by).await,
             DatabaseDeed::SetSynchronous(on) => self.set_synchronous(on, by).await,
         };
         self.trouble = done.err();
@@ -267,11 +269,16 @@ impl Database {
                 DatabaseState::Unknown
             }
         };
+        let log = match state {
+            DatabaseState::Stopped => self.on_disk(files::stopped_log).await,
+            _ => Ok(Ok(None)),
+        };
         DatabaseSeen {
             at,
             state,
             synchronous: None,
-            log: None,
+            // A directory that cannot be read has no log; starting it will say why.
+            log: log.ok().and_then(Result::ok).flatten(),
             streaming: false,
             diverged: false,
             replica: None,

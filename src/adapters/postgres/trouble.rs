@@ -72,6 +72,12 @@ pub enum Trouble {
     /// The server still has processes after it was stopped and killed.
     #[error("{0} server processes are still there after SIGKILL (a hung disk?)")]
     StillRunning(usize),
+    /// An orderly shutdown is under way.
+    #[error(
+        "the server is shutting down in order and has {0} processes left: it waits for its standby \
+         to receive the rest of the log"
+    )]
+    StillStopping(usize),
     /// The server ended instead of answering.
     #[error("the server ended while starting: {0}; its own log says why")]
     Ended(ExitStatus),
