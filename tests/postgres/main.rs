@@ -5,6 +5,7 @@
 mod cluster;
 mod lifecycle;
 mod looks;
+mod rejoin;
 mod replication;
 mod stopping;
 

@@ -6,10 +6,11 @@ use rustix::process::Signal;
 use tokio::time::{Instant as Deadline, sleep};
 
 use super::connection::{bind, field, flag};
+use super::mark::Mark;
 use super::names::{Waits, primary_conninfo};
 use super::process::{Owner, Process};
 use super::trouble::Trouble;
-use super::{Database, files, process};
+use super::{Database, files, losing, process};
 use crate::protocol::event::DatabaseState;
 
 const PROMOTE: &str = include_str!("../../../sql/promote.sql");
@@ -23,7 +24,7 @@ const PROMOTION_POLL: Duration = Duration::from_millis(1);
 /// At first; each attempt costs the server a process, so a long recovery is asked less often.
 const START_POLL: Duration = Duration::from_millis(5);
 const START_POLL_MAX: Duration = Duration::from_millis(100);
-const STREAM_POLL: Duration = Duration::from_millis(20);
+pub(super) const STREAM_POLL: Duration = Duration::from_millis(20);
 const END_POLL: Duration = Duration::from_millis(1);
 /// A standby that does not stream by then is left to try on; looks will see it.
 const STREAM_WITHIN: Duration = Duration::from_secs(1);
@@ -71,6 +72,25 @@ impl Database {
 
     async fn start_stopped_as_standby(&mut self, by: Deadline) -> Result<(), Trouble> {
         let owner = Owner::of(&self.postgres)?;
+        let places = self.places().await?;
+        match self.mark(&places).await? {
+            // Half rewound or half copied, it cannot be started: the rest of that comes first.
+            Some(Mark::Changing { keep } | Mark::Copied { keep, .. }) => {
+                self.finish_copy(&places, &owner, keep, by).await
+            }
+            Some(Mark::Salvaging | Mark::Following { .. }) | None => {
+                self.launch_as_standby(&owner, by).await
+            }
+        }
+    }
+
+    /// Starts the stopped server as a standby.
+    pub(super) async fn launch_as_standby(
+        &mut self,
+        owner: &Owner,
+        by: Deadline,
+    ) -> Result<(), Trouble> {
+        self.forget_foreign_histories(owner, by).await?;
         let conninfo = primary_conninfo(&self.postgres, &self.own_name);
         self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
@@ -85,7 +105,7 @@ impl Database {
             files::set(data_dir, &for_files, &settings)
         })
         .await?;
-        self.start(&owner, by).await
+        self.start(owner, by).await
     }
 
     /// Starts the server as the primary that it was, with commits waiting for the peer.
@@ -99,6 +119,10 @@ impl Database {
             DatabaseState::Stopped => self.trouble = None,
         }
         let owner = Owner::of(&self.postgres)?;
+        let places = self.places().await?;
+        if !matches!(self.mark(&places).await?, None | Some(Mark::Following { .. })) {
+            return Err(Trouble::Unfinished(places.data));
+        }
         let standby_names = Waits::setting_for(&self.peer_name);
         let for_files = owner.clone();
         self.change_files(by, move |data_dir| {
@@ -133,13 +157,38 @@ impl Database {
             self.warm.execute("reloading its configuration", RELOAD, by).await?;
             self.until_setting_is(SHOW_PRIMARY_CONNINFO, "primary_conninfo", &wanted, by).await?;
         }
-        let by = by.min(Deadline::now() + STREAM_WITHIN);
-        while Deadline::now() < by {
-            let seen = self.look_again().await;
-            if seen.streaming || seen.diverged || seen.state != DatabaseState::Standby {
-                break;
+        self.until_streaming(STREAM_WITHIN).await;
+        let seen = self.look_again().await;
+        self.gone = match &seen.log {
+            Some(log) if seen.state == DatabaseState::Standby && !seen.streaming => {
+                // That it cannot be asked is what keeps it from streaming, then.
+                self.is_gone(log).await.unwrap_or(false)
             }
-            sleep(STREAM_POLL).await;
+            Some(_) | None => false,
+        };
+        Ok(())
+    }
+
+    /// A crashed primary that finds the history of a later timeline at its start would leave its
+    /// own rows behind at the fork. Where its own log goes on past that fork, the file goes; the
+    /// server fetches it again after it has recovered all of its own log.
+    async fn forget_foreign_histories(
+        &mut self,
+        owner: &Owner,
+        by: Deadline,
+    ) -> Result<(), Trouble> {
+        for foreign in self.on_disk(losing::foreign_histories).await? {
+            let goes_on = match foreign.fork {
+                Some((timeline, at)) => self.has_record(owner, timeline, at).await?,
+                None => true,
+            };
+            if goes_on {
+                let path = foreign.path;
+                self.change_files(by, move |_| {
+                    std::fs::remove_file(&path).map_err(|error| Trouble::File { path, error })
+                })
+                .await?;
+            }
         }
         Ok(())
     }
@@ -152,13 +201,13 @@ impl Database {
         self.warm.discard();
         let postgres = self.postgres.clone();
         self.change_files(by, move |_| Ok(process::remove_stale_locks(&postgres)?)).await?;
-        self.started = Some(process::start(&self.postgres, owner)?);
+        self.started = Some(process::start(&self.postgres, owner, &[], false)?);
         self.until_it_answers(by).await
     }
 
     /// Waits for the server's first answer; a server that ends instead is reported at once. At the
     /// deadline nothing has failed: the look that follows sees it starting.
-    async fn until_it_answers(&mut self, by: Deadline) -> Result<(), Trouble> {
+    pub(super) async fn until_it_answers(&mut self, by: Deadline) -> Result<(), Trouble> {
         let mut pause = START_POLL;
         loop {
             match self.warm.connect(by.min(Deadline::now() + self.look_within)).await {

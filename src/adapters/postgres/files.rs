@@ -105,6 +105,20 @@ pub(super) fn put_standby_signal(data_dir: &Path, owner: &Owner) -> Result<(), T
     written.map_err(|error| Trouble::File { path, error })
 }
 
+/// The stopped server's next start is no standby's.
+pub(super) fn remove_signals(data_dir: &Path) -> Result<(), Trouble> {
+    for name in ["standby.signal", "recovery.signal"] {
+        let path = data_dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Trouble::File { path, error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Sets these in the stopped server's `postgresql.auto.conf`, as ALTER SYSTEM would, durably.
 pub(super) fn set(
     data_dir: &Path,
