@@ -8,6 +8,7 @@ mod files;
 mod hostile;
 mod ownership;
 mod pair;
+mod rejoin;
 mod systemd;
 mod takeover;
 mod upkeep;

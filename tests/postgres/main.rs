@@ -5,7 +5,9 @@
 mod cluster;
 mod lifecycle;
 mod looks;
+mod merging;
 mod rejoin;
+mod rejoin_faults;
 mod replication;
 mod stopping;
 

@@ -173,7 +173,9 @@ impl Database {
         let mut command = process::tool(&self.postgres, owner, "pg_basebackup", &home);
         command.arg("--pgdata").arg(places.new());
         command.args(["--wal-method=stream", "--checkpoint=fast", "--progress"]);
-        command.arg("--dbname").arg(super::names::primary_conninfo(&self.postgres, "pg_basebackup"));
+        command
+            .arg("--dbname")
+            .arg(super::names::primary_conninfo(&self.postgres, "pg_basebackup"));
         let told = |line: &str| {
             if let Some((done, total)) = kilobytes(line) {
                 self.report(Phase::Copying, done, Some(total));

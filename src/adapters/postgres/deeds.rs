@@ -161,8 +161,7 @@ impl Database {
         let seen = self.look_again().await;
         self.gone = match &seen.log {
             Some(log) if seen.state == DatabaseState::Standby && !seen.streaming => {
-                // That it cannot be asked is what keeps it from streaming, then.
-                self.is_gone(log).await.unwrap_or(false)
+                self.is_gone(log).await?
             }
             Some(_) | None => false,
         };

@@ -10,10 +10,7 @@ pub(super) enum Divergence {
     /// It is a part of the peer's.
     None,
     /// It holds something else than the peer's after this position of this timeline.
-    At {
-        timeline: u32,
-        position: u64,
-    },
+    At { timeline: u32, position: u64 },
     /// Both are on a timeline of the same number and history, and nothing tells whether it is the
     /// same one.
     Unknown,

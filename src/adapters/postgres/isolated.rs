@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use tokio::time::{Instant as Deadline, sleep};
+use tokio_postgres::error::SqlState;
 
 use super::mark::{Mark, Places};
 use super::process::{self, Owner};
@@ -17,6 +18,7 @@ use crate::adapters::salvage::branch::Branch;
 use crate::adapters::salvage::rows::Reader;
 use crate::adapters::salvage::session::Session;
 use crate::adapters::salvage::{Kept, Manifest, Part};
+use crate::config::Postgres;
 
 /// Settings of the isolated server, after all others.
 const SETTINGS: [&str; 19] = [
@@ -68,16 +70,14 @@ impl Database {
         more.extend(["-c".to_owned(), format!("unix_socket_directories=\"{socket}\"")]);
         self.started = Some(process::start(&self.postgres, owner, &more, true)?);
         loop {
-            if Session::open(
-                &places.socket(),
-                self.postgres.port,
-                &self.postgres.user,
-                &self.postgres.database,
-            )
-            .await
-            .is_ok()
-            {
-                return Ok(());
+            let Postgres { port, user, database, .. } = &self.postgres;
+            match Session::open(&places.socket(), *port, user, database).await {
+                Ok(_) => return Ok(()),
+                Err(error) => match error.code() {
+                    None | Some(&SqlState::CANNOT_CONNECT_NOW) => {}
+                    // It runs and refuses: waiting changes nothing.
+                    Some(_) => return Err(Trouble::Server { doing: "isolated", error }),
+                },
             }
             if let Some(status) = self.started.as_mut().and_then(|child| child.try_wait().ok()?) {
                 self.started = None;
@@ -105,9 +105,8 @@ impl Database {
             database: &self.postgres.database,
             exclude: &self.postgres.salvage_exclude,
         };
-        manifest.tables = reader
-            .read(branch, &part, |rows| self.report(Phase::Salvaging, rows, None))
-            .await?;
+        manifest.tables =
+            reader.read(branch, &part, |rows| self.report(Phase::Salvaging, rows, None)).await?;
         manifest.complete = true;
         Ok(self.blocking(move || part.finish(&manifest)).await??)
     }

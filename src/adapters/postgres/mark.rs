@@ -131,16 +131,14 @@ impl Places {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(trouble(&path)(error)),
         };
-        let Record { of, mark } = serde_json::from_str(&text)
-            .map_err(|error| trouble(&path)(io::Error::other(error)))?;
+        let Record { of, mark } =
+            serde_json::from_str(&text).map_err(|error| trouble(&path)(io::Error::other(error)))?;
         let there = inode(&self.data);
         let is_meant = match &mark {
             Mark::Salvaging | Mark::Following { .. } => there == Some(of),
             Mark::Changing { .. } => there.is_none_or(|there| there == of),
             // It is there, or was swapped in already.
-            Mark::Copied { new, .. } => {
-                there.is_none_or(|there| there == of || there == *new)
-            }
+            Mark::Copied { new, .. } => there.is_none_or(|there| there == of || there == *new),
         };
         Ok(is_meant.then_some(mark))
     }

@@ -44,8 +44,8 @@ pub use check::Finding;
 pub use progress::{Phase, Progress};
 pub use trouble::Trouble;
 
-use self::copying::NextCopy;
 use self::connection::{Answers, Warm, field, flag};
+use self::copying::NextCopy;
 use self::names::{Waits, application_name};
 use self::synchronous::Applied;
 use crate::adapters::clock;

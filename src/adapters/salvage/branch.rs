@@ -122,9 +122,10 @@ rmgr: Standby     len (rec/tot):     50/    50, tx:          0, lsn: 0/03000300,
     fn commits_with_their_subtransactions_and_no_others() {
         let mut branch = Branch::default();
         LINES.lines().for_each(|line| branch.read(line));
-        assert_eq!(branch.commits.keys().copied().collect::<Vec<_>>(), [
-            738, 740, 741, 742, 750, 751
-        ]);
+        assert_eq!(
+            branch.commits.keys().copied().collect::<Vec<_>>(),
+            [738, 740, 741, 742, 750, 751]
+        );
         assert_eq!(branch.transactions, 3);
         assert_eq!(branch.commits[&742].time, "2026-11-22 01:39:25.000000 UTC");
         assert_eq!(branch.commits[&742].lsn, "0/03000260");

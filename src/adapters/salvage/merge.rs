@@ -138,14 +138,7 @@ impl Target<'_> {
 }
 
 fn none(table: &Table) -> Counts {
-    Counts {
-        table: table.full_name(),
-        inserted: 0,
-        present: 0,
-        different: 0,
-        failed: 0,
-        why: None,
-    }
+    Counts { table: table.full_name(), inserted: 0, present: 0, different: 0, failed: 0, why: None }
 }
 
 /// One database in one transaction. A row may need another table's row first (a foreign key), so
@@ -228,11 +221,7 @@ enum Fate {
     Failed(String),
 }
 
-async fn row(
-    client: &Client,
-    statements: &Statements,
-    line: &Line,
-) -> Result<Fate, MergeError> {
+async fn row(client: &Client, statements: &Statements, line: &Line) -> Result<Fate, MergeError> {
     client.batch_execute("SAVEPOINT salvaged_row").await?;
     let text = line.row.get();
     let fate = match client.execute(&statements.insert, &[&text]).await {
@@ -261,10 +250,7 @@ fn failed(error: ServerError) -> Result<Fate, MergeError> {
 }
 
 /// The statements, or why the table takes no rows.
-async fn prepare(
-    client: &Client,
-    table: &Table,
-) -> Result<Result<Statements, String>, MergeError> {
+async fn prepare(client: &Client, table: &Table) -> Result<Result<Statements, String>, MergeError> {
     let rows = client.query(COLUMNS, &[&table.schema, &table.table]).await?;
     let Some(first) = rows.first() else {
         return Ok(Err("there is no such table".to_owned()));

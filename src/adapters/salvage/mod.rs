@@ -179,8 +179,7 @@ pub fn open(directory: &Path) -> Result<Salvage, FilesError> {
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, FilesError> {
     let text = fs::read_to_string(path).map_err(io(path))?;
-    serde_json::from_str(&text)
-        .map_err(|error| FilesError::Format { path: path.to_owned(), error })
+    serde_json::from_str(&text).map_err(|error| FilesError::Format { path: path.to_owned(), error })
 }
 
 impl Salvage {

@@ -203,8 +203,7 @@ async fn one(
 
 /// Writes the lines as they come, and has them on disk at the end; how many there were.
 fn write_lines(path: &Path, mut inbox: mpsc::Receiver<String>) -> io::Result<u64> {
-    let file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut file = BufWriter::new(file);
     let mut count = 0;
     while let Some(line) = inbox.blocking_recv() {
