@@ -1,6 +1,5 @@
 //! The old active node returns with rows that nobody else has.
 
-use std::time::Duration;
 
 use crate::cluster::{self, sql};
 use crate::pair::{Pair, said};
