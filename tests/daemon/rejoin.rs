@@ -1,6 +1,5 @@
 //! The old active node returns with rows that nobody else has.
 
-
 use crate::cluster::{self, sql};
 use crate::pair::{Pair, said};
 use crate::world::{HOSTS, soon};

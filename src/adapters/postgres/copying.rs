@@ -181,7 +181,12 @@ impl Database {
                 self.report(Phase::Copying, done, Some(total));
             }
         };
-        tool::run(command, "pg_basebackup", |_| {}, told).await?.succeeded("pg_basebackup")?;
+        let ended = tool::run(command, "pg_basebackup", |_| {}, told).await?;
+        if self.progress.borrow().is_some_and(|now| now.done == 0) {
+            // It cost the peer nothing: that is asked again as soon as ever.
+            self.next_copy.pause = PAUSE;
+        }
+        ended.succeeded("pg_basebackup")?;
         let (there, for_files) = (places.clone(), owner.clone());
         self.change_long(move |_| {
             let new = there.new();

@@ -150,8 +150,9 @@ impl Database {
     /// then seen says so.
     pub(super) async fn follow(&mut self, by: Deadline) -> Result<(), Trouble> {
         self.start_as_standby(by).await?;
-        if self.look_again().await.streaming {
-            return Ok(());
+        let seen = self.look_again().await;
+        if let (true, Some(log)) = (seen.streaming, &seen.log) {
+            return self.note_following(log).await;
         }
         let wanted = primary_conninfo(&self.postgres, &self.own_name);
         let row = self.warm.row("asking whom it follows", SHOW_PRIMARY_CONNINFO, by).await?;
@@ -163,12 +164,14 @@ impl Database {
         }
         self.until_streaming(STREAM_WITHIN).await;
         let seen = self.look_again().await;
-        self.gone = match &seen.log {
-            Some(log) if seen.state == DatabaseState::Standby && !seen.streaming => {
-                self.is_gone(log).await?
+        self.gone = false;
+        match &seen.log {
+            Some(log) if seen.streaming => self.note_following(log).await?,
+            Some(log) if seen.state == DatabaseState::Standby => {
+                self.gone = self.is_gone(log).await?;
             }
-            Some(_) | None => false,
-        };
+            Some(_) | None => {}
+        }
         Ok(())
     }
 

@@ -65,15 +65,18 @@ impl Database {
         }
         let timeline = log.timeline;
         let forks = self.on_disk(move |data| files::all_forks(data, timeline)).await??;
-        let trusted = matches!(mark, Some(Mark::Following { timeline, forks: known })
-            if timeline == log.timeline && known == pairs(&forks));
+        // Either it is on disk, or a `Follow`, which the node orders of no other log, found that the
+        // peer has not kept enough.
+        let trusted = self.gone
+            || matches!(mark, Some(Mark::Following { timeline, forks: known })
+                if timeline == log.timeline && known == pairs(&forks));
         let seen = compare(&forks, log.timeline, log.position, &source, trusted);
         match seen.corrected(common.filter(|_| !trusted), &forks, &log) {
             Divergence::Namesake { timeline, position } => {
                 let lost = Lost { log: &log, source: &source, timeline, fork: position };
                 self.leave_namesake(&places, &owner, &lost, by).await
             }
-            Divergence::None => self.follow_part(&places, &owner, &source, by).await,
+            Divergence::None => self.follow_part(&places, &owner, by).await,
             Divergence::Unknown => {
                 let (timeline, fork) = forks.last().map_or((1, 0), |last| (last.timeline, last.at));
                 let lost = Lost { log: &log, source: &source, timeline, fork };
@@ -103,7 +106,6 @@ impl Database {
         &mut self,
         places: &Places,
         owner: &Owner,
-        source: &Source,
         by: Deadline,
     ) -> Result<(), Trouble> {
         self.report(Phase::Starting, 0, None);
@@ -116,11 +118,19 @@ impl Database {
             }
             return Ok(());
         }
-        if seen.log.is_some_and(|log| log.timeline == source.timeline) {
-            let mark = Mark::Following { timeline: source.timeline, forks: pairs(&source.forks) };
-            self.set_mark(places, owner, mark).await?;
-        }
         self.clear(places).await
+    }
+
+    /// It receives the peer's log on this timeline: from here on it is known to be a part of it.
+    pub(super) async fn note_following(&self, log: &Log) -> Result<(), Trouble> {
+        let timeline = log.timeline;
+        let forks = self.on_disk(move |data| files::all_forks(data, timeline)).await??;
+        let mark = Mark::Following { timeline, forks: pairs(&forks) };
+        let places = self.places().await?;
+        match self.mark(&places).await? {
+            Some(known) if known == mark => Ok(()),
+            Some(_) | None => self.set_mark(&places, &Owner::of(&self.postgres)?, mark).await,
+        }
     }
 
     /// Salvages the losing branch and goes to the peer's.
