@@ -68,6 +68,8 @@ pub struct Exceptions {
     pub probes_lost: u64,
     /// Acknowledged rows were lost by a takeover without a certificate (`available`).
     pub stale_loss: u64,
+    /// A node with a damaged state file was recovered, and only it had some rows.
+    pub recovered: u64,
 }
 
 impl Exceptions {
@@ -78,6 +80,7 @@ impl Exceptions {
         self.split_lan += other.split_lan;
         self.probes_lost += other.probes_lost;
         self.stale_loss += other.stale_loss;
+        self.recovered += other.recovered;
     }
 }
 
@@ -250,6 +253,16 @@ impl World {
             return;
         }
         self.break_rule(format!("P2: {when} without rows that were acknowledged"));
+    }
+
+    /// Who recovers a node whose memory is damaged gives up what only that node has.
+    pub fn forgive_recovered(&mut self, host: NodeId) {
+        let log = self.hosts[host.peer().index()].database.log;
+        let missing: Vec<BranchId> = self.branches.missing(log).collect();
+        for branch in missing {
+            self.checker.exceptions.recovered += 1;
+            self.branches.forgive(branch);
+        }
     }
 
     /// P2 and P5, when a log is thrown away for another.

@@ -9,7 +9,7 @@ use crate::branches::Place;
 use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
-use crate::world::{Inside, What, World};
+use crate::world::{Inside, Moment, World};
 
 /// A replication connection, as both ends have it.
 pub struct Stream {
@@ -46,7 +46,7 @@ impl World {
             // The receiver is stopped before the promotion.
             DatabaseDeed::Promote => {
                 self.streams[host.index()] = None;
-                self.promotion_begins(host);
+                self.moment(host, Moment::Promotes);
             }
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
@@ -145,6 +145,8 @@ impl World {
             database.deed = Some(Deed { ticket, deed, phase });
             return self.plan_step(host, low, high);
         }
+        let database = &self.hosts[host.index()].database;
+        self.coverage.ended(deed, database.state, database.clean);
         self.look_now(host, Some(ticket));
     }
 
@@ -155,6 +157,23 @@ impl World {
         deed: DatabaseDeed,
         phase: Phase,
     ) -> Option<(Phase, u64, u64)> {
+        let it = &mut self.hosts[host.index()];
+        let runs = matches!(it.database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let starts = match deed {
+            DatabaseDeed::StartAsStandby
+            | DatabaseDeed::Follow
+            | DatabaseDeed::Rejoin
+            | DatabaseDeed::StartInPlace => it.database.closing.is_none() && !runs,
+            DatabaseDeed::Promote
+            | DatabaseDeed::StopNow
+            | DatabaseDeed::StopCleanly
+            | DatabaseDeed::Checkpoint
+            | DatabaseDeed::SetSynchronous(_) => false,
+        };
+        if starts && it.trouble.start_fails {
+            it.database.goes(DatabaseState::Stopped);
+            return None;
+        }
         match (deed, phase) {
             (DatabaseDeed::StopNow, _) => {
                 // Whatever hung is killed.
@@ -260,7 +279,9 @@ impl World {
         else {
             return;
         };
-        self.hosts[host.index()].database.deeds += 1;
+        let database = &mut self.hosts[host.index()].database;
+        database.deeds += 1;
+        self.coverage.ended(deed, database.state, database.clean);
         let done = self.dice.chance(500);
         match (deed, phase) {
             (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
@@ -339,7 +360,7 @@ impl World {
     }
 
     /// Looks now; the daemon hears of it a little later.
-    fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
+    pub fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
         let seen = Box::new(self.database_seen(host));
         let it = &self.hosts[host.index()];
         let life = it.daemon.life;
@@ -374,18 +395,6 @@ impl World {
                 })
                 .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
             system_id: Some(1),
-        }
-    }
-
-    fn promotion_begins(&mut self, host: NodeId) {
-        let armed = std::mem::take(&mut self.armed);
-        for (whose, span, command) in armed {
-            if whose == host {
-                let outside = crate::world::Outside::Fault(command);
-                self.after(span, What::Outside(Box::new(outside)));
-            } else {
-                self.armed.push((whose, span, command));
-            }
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Host {
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
+    /// The state file cannot be read.
+    pub damaged: bool,
     /// Writes are done one after the other, each after this local time.
     pub disk_free: u64,
     pub writes: VecDeque<(Ticket, Durable)>,
@@ -101,6 +103,7 @@ pub struct Trouble {
     pub copy_takes: Option<Nanos>,
     pub release_takes: Option<Nanos>,
     pub address_fails: bool,
+    pub start_fails: bool,
     pub database_hangs: bool,
 }
 
@@ -117,6 +120,7 @@ impl Host {
             addresses: Addresses::default(),
             address_free: 0,
             disk: Durable::FRESH,
+            damaged: false,
             disk_free: 0,
             writes: VecDeque::new(),
             daemon: Daemon {

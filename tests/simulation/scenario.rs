@@ -187,7 +187,9 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["nothing", "lost"] => !lost(),
         ["rows", "lost"] => lost(),
         ["nobody", "owns"] => owners == 0,
-        ["no", "exception"] => Exceptions { stale_loss: 0, ..exceptions } == Exceptions::default(),
+        ["no", "exception"] => {
+            Exceptions { stale_loss: 0, recovered: 0, ..exceptions } == Exceptions::default()
+        }
         ["exception", "remnant"] => exceptions.remnant > 0,
         ["exception", "wake-window"] => exceptions.wake_window > 0,
         ["exception", "hidden-freeze"] => exceptions.hidden_freeze > 0,
