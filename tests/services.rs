@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use services_lab::*;
 
 async fn pid_of(services: &Services, name: &str) -> i32 {
-    status(services, name, ms(2000), |one| one.pid.is_some()).await.pid.unwrap()
+    status(services, name, |one| one.pid.is_some()).await.pid.unwrap()
 }
 
 #[tokio::test]
@@ -36,10 +36,8 @@ async fn the_goal_decides_who_runs() {
         (Standby, vec!["standby", "both"]),
     ] {
         services.set_goal(goal);
-        report(&services, ms(3000), |seen| {
-            seen.goal == goal && seen.stopped && seen.critical == Grade::Good
-        })
-        .await;
+        report(&services, |seen| seen.goal == goal && seen.stopped && seen.critical == Grade::Good)
+            .await;
         let running: Vec<_> =
             services.status().into_iter().filter(|one| one.pid.is_some()).collect();
         let names: Vec<_> = running.iter().map(|one| one.name.as_str()).collect();
@@ -57,19 +55,29 @@ async fn a_takeover_does_not_wait_for_what_runs_already() {
     let scratch = Scratch::new("prepare");
     let services = Services::supervise(vec![sleeper("sip")], scratch.0.join("run"));
     services.set_goal(Standby);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
+    report(&services, |seen| seen.critical == Grade::Good).await;
     let before = pid_of(&services, "sip").await;
-    let asked = std::time::Instant::now();
     let mut seen = services.seen();
+    let mut took = Vec::new();
+    for _ in 0..10 {
+        let asked = std::time::Instant::now();
+        services.set_goal(Prepare);
+        seen.wait_for(|seen| seen.is_some_and(|seen| seen.goal == Prepare)).await.unwrap();
+        took.push(asked.elapsed());
+        let first = seen.borrow_and_update().unwrap();
+        assert!(first.stopped && first.critical == Grade::Good, "{first:?}");
+        services.set_goal(Standby);
+        report(&services, |seen| seen.goal == Standby).await;
+    }
+    // A busy machine may be slow now and then, waiting would be slow each time.
+    assert!(took.iter().any(|took| *took < ms(50)), "{took:?}");
     services.set_goal(Prepare);
-    seen.wait_for(|seen| seen.is_some_and(|seen| seen.goal == Prepare)).await.unwrap();
-    let first = seen.borrow_and_update().unwrap();
-    assert!(first.stopped && first.critical == Grade::Good, "{first:?}");
-    assert!(asked.elapsed() < ms(50), "{:?}", asked.elapsed());
+    report(&services, |seen| seen.goal == Prepare).await;
+    seen.borrow_and_update();
     assert_eq!(pid_of(&services, "sip").await, before);
     // Asked again, it answers again.
     services.set_goal(Prepare);
-    tokio::time::timeout(ms(1000), seen.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(ms(30_000), seen.changed()).await.unwrap().unwrap();
     services.stop_all().await;
 }
 
@@ -83,8 +91,8 @@ async fn a_crash_loop_backs_off_and_never_looks_good() {
         scratch.0.join("run"),
     );
     services.set_goal(Serve);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Failed).await;
-    let at_400 = status(&services, "sip", ms(8000), |one| one.restarts == 3).await;
+    report(&services, |seen| seen.critical == Grade::Failed).await;
+    let at_400 = status(&services, "sip", |one| one.restarts == 3).await;
     assert_eq!(at_400.reason.as_deref(), Some("exited with code 3"));
     let mut seen = services.seen();
     let began = std::time::Instant::now();
@@ -97,7 +105,7 @@ async fn a_crash_loop_backs_off_and_never_looks_good() {
     assert!(grades.await.is_err(), "it only ends by the time limit");
     // 400 ms of pause and 120 ms of life each.
     let starts = scratch.read("starts").lines().count();
-    assert!((5..=7).contains(&starts), "{starts} starts, {:?}", began.elapsed());
+    assert!((4..=7).contains(&starts), "{starts} starts, {:?}", began.elapsed());
     services.stop_all().await;
 }
 
@@ -106,12 +114,12 @@ async fn a_failure_is_seen_and_mended() {
     let scratch = Scratch::new("mend");
     let services = Services::supervise(vec![sleeper("sip")], scratch.0.join("run"));
     services.set_goal(Serve);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
+    report(&services, |seen| seen.critical == Grade::Good).await;
     let pid = pid_of(&services, "sip").await;
     kill(pid, Signal::SIGKILL);
-    report(&services, ms(1000), |seen| seen.critical == Grade::Failed).await;
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
-    let now = status(&services, "sip", ms(10), |one| one.restarts == 1).await;
+    report(&services, |seen| seen.critical == Grade::Failed).await;
+    report(&services, |seen| seen.critical == Grade::Good).await;
+    let now = status(&services, "sip", |one| one.restarts == 1).await;
     assert_ne!(now.pid, Some(pid));
     assert_eq!(now.reason, None);
     services.stop_all().await;
@@ -128,13 +136,13 @@ async fn one_that_ignores_sigterm_is_killed_and_not_called_stopped_before() {
     };
     let services = Services::supervise(vec![stubborn], scratch.0.join("run"));
     services.set_goal(Serve);
-    until("ready", ms(2000), || scratch.0.join("ready").exists()).await;
+    until("ready", || scratch.0.join("ready").exists()).await;
     let pid = pid_of(&services, "sip").await;
     let asked = std::time::Instant::now();
     services.set_goal(Standby);
-    let first = report(&services, ms(100), |seen| seen.goal == Standby).await;
+    let first = report(&services, |seen| seen.goal == Standby).await;
     assert!(!first.stopped);
-    report(&services, ms(3000), |seen| seen.stopped).await;
+    report(&services, |seen| seen.stopped).await;
     assert!(asked.elapsed() >= ms(300), "{:?}", asked.elapsed());
     assert!(!alive(pid));
     assert!(duotone::adapters::process::leftovers(&scratch.0.join("run")).unwrap().is_empty());
@@ -157,13 +165,13 @@ async fn no_grandchild_is_left_even_in_a_group_of_its_own() {
         scratch.read("pids").lines().filter_map(|line| line.parse().ok()).collect()
     };
     services.set_goal(Serve);
-    until("two grandchildren", ms(2000), || grandchildren().len() == 2).await;
+    until("two grandchildren", || grandchildren().len() == 2).await;
     let first = grandchildren();
     assert!(first.iter().all(|&pid| alive(pid)));
 
     // The parent alone dies: its orphans go before it is started again.
     kill(pid_of(&services, "sip").await, Signal::SIGKILL);
-    until("two more", ms(4000), || grandchildren().len() == 4).await;
+    until("two more", || grandchildren().len() == 4).await;
     assert!(first.iter().all(|&pid| !alive(pid)));
 
     services.stop_all().await;
@@ -174,30 +182,31 @@ async fn no_grandchild_is_left_even_in_a_group_of_its_own() {
 async fn a_mute_service_fails_its_probe_and_a_frozen_one_can_be_stopped() {
     let scratch = Scratch::new("mute");
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut sip = myself("sip", "fake_sip_server", &[("DTS_PORT", port.to_string())]);
+    let server = myself("sip", "fake_sip_server", &[("DTS_PORT", port.to_string())]);
+    let mut sip = Service { stop_timeout: ms(20_000), ..server };
     // The server needs 300 ms to come up; it is asked every 50 ms meanwhile, and three bad answers
     // would be failure.
     let options = probe(ProbeKind::SipUdp(([127, 0, 0, 1], port).into()));
     sip.probes = vec![Probe { interval: ms(300), ..options }];
     let services = Services::supervise(vec![sip], scratch.0.join("run"));
     services.set_goal(Serve);
-    let first = report(&services, ms(5000), |seen| seen.critical != Grade::Unknown).await;
+    let first = report(&services, |seen| seen.critical != Grade::Unknown).await;
     assert_eq!(first.critical, Grade::Good, "starting is not failing");
     let pid = pid_of(&services, "sip").await;
 
     kill(pid, Signal::SIGSTOP);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Failed).await;
-    let frozen = status(&services, "sip", ms(10), |one| one.state == State::Running).await;
+    report(&services, |seen| seen.critical == Grade::Failed).await;
+    let frozen = status(&services, "sip", |one| one.state == State::Running).await;
     assert_eq!(frozen.reason.as_deref(), Some("no answer within 100 ms"));
     assert_eq!((frozen.pid, frozen.restarts), (Some(pid), 0));
     kill(pid, Signal::SIGCONT);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
+    report(&services, |seen| seen.critical == Grade::Good).await;
 
     kill(pid, Signal::SIGSTOP);
     let asked = std::time::Instant::now();
     services.stop_all().await;
     assert!(!alive(pid));
-    assert!(asked.elapsed() < ms(1500), "it was continued, so SIGTERM was enough");
+    assert!(asked.elapsed() < ms(10_000), "it was continued, so SIGTERM was enough");
 }
 
 /// Not a test: the server of the one above, run by the supervisor.
@@ -225,14 +234,14 @@ async fn a_probe_that_nobody_answers_fails_after_the_start_is_over() {
     let quiet = Service { critical: false, ..script("extra", "exit 1") };
     let services = Services::supervise(vec![watched, quiet], scratch.0.join("run"));
     services.set_goal(Serve);
-    let seen = report(&services, ms(3000), |seen| seen.critical == Grade::Failed).await;
+    let seen = report(&services, |seen| seen.critical == Grade::Failed).await;
     assert!(seen.stopped);
-    let one = status(&services, "sip", ms(10), |_| true).await;
+    let one = status(&services, "sip", |_| true).await;
     assert_eq!(one.reason.as_deref(), Some("refused"));
     // Not critical: its failure is told, and nothing more.
     services.reload(vec![sleeper("sip"), Service { critical: false, ..script("extra", "exit 1") }]);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
-    assert_eq!(status(&services, "extra", ms(10), |_| true).await.grade, Grade::Failed);
+    report(&services, |seen| seen.critical == Grade::Good).await;
+    assert_eq!(status(&services, "extra", |_| true).await.grade, Grade::Failed);
     services.stop_all().await;
 }
 
@@ -244,7 +253,7 @@ async fn reload_touches_only_what_changed() {
         scratch.0.join("run"),
     );
     services.set_goal(Serve);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Good).await;
+    report(&services, |seen| seen.critical == Grade::Good).await;
     let same = pid_of(&services, "same").await;
     let other = pid_of(&services, "other").await;
     let gone = pid_of(&services, "gone").await;
@@ -255,15 +264,15 @@ async fn reload_touches_only_what_changed() {
         script("other", "exec sleep 2000"),
     ]);
     let done = |pid: i32| !alive(pid);
-    until("the old ones gone", ms(2000), || done(gone) && done(other)).await;
-    status(&services, "other", ms(2000), |one| one.grade == Grade::Good).await;
-    status(&services, "new", ms(2000), |one| one.grade == Grade::Good).await;
-    report(&services, ms(2000), |seen| seen.stopped && seen.critical == Grade::Good).await;
+    until("the old ones gone", || done(gone) && done(other)).await;
+    status(&services, "other", |one| one.grade == Grade::Good).await;
+    status(&services, "new", |one| one.grade == Grade::Good).await;
+    report(&services, |seen| seen.stopped && seen.critical == Grade::Good).await;
     let names: Vec<_> = services.status().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["new", "same", "other"]);
     assert_eq!(pid_of(&services, "same").await, same);
     assert!(alive(same));
-    let other_now = status(&services, "other", ms(10), |_| true).await;
+    let other_now = status(&services, "other", |_| true).await;
     assert_ne!(other_now.pid, Some(other));
     assert_eq!(other_now.restarts, 0, "a changed command is no failure");
     services.stop_all().await;
@@ -276,11 +285,11 @@ async fn what_cannot_be_started_says_why() {
     let nobody = Service { user: Some("no-such-user-here".into()), ..sleeper("user") };
     let services = Services::supervise(vec![missing, nobody], scratch.0.join("run"));
     services.set_goal(Serve);
-    report(&services, ms(2000), |seen| seen.critical == Grade::Failed).await;
-    let program = status(&services, "program", ms(2000), |one| one.restarts > 0).await;
+    report(&services, |seen| seen.critical == Grade::Failed).await;
+    let program = status(&services, "program", |one| one.restarts > 0).await;
     let reason = program.reason.unwrap();
     assert!(reason.starts_with("cannot execute \"/nonexistent/pbx\": No such file"), "{reason}");
-    let user = status(&services, "user", ms(2000), |one| one.reason.is_some()).await;
+    let user = status(&services, "user", |one| one.reason.is_some()).await;
     assert!(user.reason.unwrap().starts_with("user \"no-such-user-here\""));
     services.stop_all().await;
 }
@@ -295,9 +304,9 @@ async fn a_takeover_does_not_wait_for_a_pause() {
     };
     let services = Services::supervise(vec![slow], scratch.0.join("run"));
     services.set_goal(Standby);
-    status(&services, "sip", ms(2000), |one| one.state == State::Pausing).await;
+    status(&services, "sip", |one| one.state == State::Pausing).await;
     std::fs::write(scratch.0.join("ready"), "").unwrap();
     services.set_goal(Prepare);
-    status(&services, "sip", ms(2000), |one| one.pid.is_some()).await;
+    status(&services, "sip", |one| one.pid.is_some()).await;
     services.stop_all().await;
 }

@@ -70,12 +70,12 @@ async fn a_killed_daemon_takes_its_service_along() {
     let scratch = Scratch::new("along");
     let script = format!("echo $$ > {}; exec sleep 1000", scratch.file("pid"));
     let mut daemon = Daemon::start(&[], &scratch, &script, "");
-    until("the service runs", ms(5000), || pid_in(&scratch, "pid").is_some()).await;
+    until("the service runs", || pid_in(&scratch, "pid").is_some()).await;
     let pid = pid_in(&scratch, "pid").unwrap();
     tokio::time::sleep(ms(300)).await;
     assert!(alive(pid), "the death signal must not come from a thread that merely ended");
     daemon.kill();
-    until("the service is gone", ms(1000), || !alive(pid)).await;
+    until("the service is gone", || !alive(pid)).await;
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn what_survived_is_stopped_before_anything_starts() {
     let script = format!("trap '' TERM; echo $$ > {pid_file}; while :; do sleep 0.05; done");
     let mut daemon = Daemon::start(&[], &scratch, &script, "");
     let record = scratch.0.join("run/sip.run");
-    until("recorded", ms(5000), || record.exists() && pid_in(&scratch, "pid").is_some()).await;
+    until("recorded", || record.exists() && pid_in(&scratch, "pid").is_some()).await;
     let old = pid_in(&scratch, "pid").unwrap();
     daemon.kill();
     tokio::time::sleep(ms(200)).await;
@@ -100,9 +100,9 @@ async fn what_survived_is_stopped_before_anything_starts() {
     );
     let services = Services::supervise(vec![renamed], scratch.0.join("run"));
     services.set_goal(Serve);
-    let first = report(&services, ms(1000), |_| true).await;
+    let first = report(&services, |_| true).await;
     assert!(!first.stopped && first.critical == Grade::Unknown, "{first:?}");
-    report(&services, ms(9000), |seen| seen.stopped && seen.critical == Grade::Good).await;
+    report(&services, |seen| seen.stopped && seen.critical == Grade::Good).await;
     assert!(!alive(old));
     assert!(!scratch.0.join("old-was-there").exists());
     assert!(!record.exists());
@@ -115,7 +115,7 @@ async fn a_stranger_with_a_recorded_number_is_left_alone() {
     let scratch = Scratch::new("stranger");
     let mut stranger = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
     let pid = i32::try_from(stranger.id()).unwrap();
-    until("its own session", ms(2000), || {
+    until("its own session", || {
         duotone::adapters::process::session::seen(pid).unwrap().is_some_and(|p| p.session == pid)
     })
     .await;
@@ -124,8 +124,8 @@ async fn a_stranger_with_a_recorded_number_is_left_alone() {
     duotone::adapters::process::record::write(&run, "sip", session).unwrap();
     let services = Services::supervise(Vec::new(), run.clone());
     services.set_goal(Serve);
-    report(&services, ms(3000), |seen| seen.stopped).await;
-    until("the record is void", ms(1000), || !run.join("sip.run").exists()).await;
+    report(&services, |seen| seen.stopped).await;
+    until("the record is void", || !run.join("sip.run").exists()).await;
     assert!(alive(pid));
     stranger.kill().unwrap();
     stranger.wait().unwrap();
@@ -134,6 +134,11 @@ async fn a_stranger_with_a_recorded_number_is_left_alone() {
 #[tokio::test]
 async fn a_service_starts_clean() {
     if !is_root() {
+        return;
+    }
+    let real_time = Command::new("chrt").args(["-f", "1", "true"]).status();
+    if !real_time.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs real-time scheduling (chrt, CAP_SYS_NICE)");
         return;
     }
     let scratch = Scratch::new("clean");
@@ -147,7 +152,7 @@ async fn a_service_starts_clean() {
     // A daemon with groups, real-time through and through, that ignores a signal.
     let real_time = ["setpriv", "--groups", "4,24", "chrt", "-f", "1", "nohup"];
     let daemon = Daemon::start(&real_time, &scratch, &script, "nobody");
-    until("facts", ms(8000), || scratch.0.join("facts").exists()).await;
+    until("facts", || scratch.0.join("facts").exists()).await;
     let policy = Command::new("chrt").args(["-p", &daemon.0.id().to_string()]).output().unwrap();
     assert!(String::from_utf8_lossy(&policy.stdout).contains("SCHED_FIFO"), "{policy:?}");
 
@@ -167,5 +172,5 @@ async fn a_service_starts_clean() {
     // The death signal outlives the change of user.
     let pid: i32 = lines[8].parse().unwrap();
     kill(i32::try_from(daemon.0.id()).unwrap(), Signal::SIGKILL);
-    until("the service is gone", ms(1000), || !alive(pid)).await;
+    until("the service is gone", || !alive(pid)).await;
 }

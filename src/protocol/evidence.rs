@@ -183,7 +183,7 @@ impl Node {
             | DatabaseDeed::StopCleanly => true,
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => false,
         })
@@ -280,6 +280,12 @@ impl Node {
             (Some(_) | None, _) => false,
         };
         same_branch || self.with_mine(|mine| compare::contained(mine, peer)) == Some(true)
+    }
+
+    /// Up to where this node's log and the peer's are the same.
+    pub(super) fn common_with_peer(&self) -> Option<u64> {
+        let theirs = self.peer.last.as_ref()?.log.as_ref()?;
+        self.stated_log()?.common(theirs)
     }
 
     pub(super) fn peer_left(&self) -> bool {

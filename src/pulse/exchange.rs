@@ -129,11 +129,21 @@ impl Exchange {
         self.links.send(now, &self.datagram);
     }
 
-    /// Takes what has arrived. The peer's new heartbeats become events; copies and late ones say
-    /// that their link works, and what is refused is counted.
+    /// Takes what has arrived on any link. The peer's new heartbeats become events; copies and late
+    /// ones say that their link works, and what is refused is counted.
     pub fn drain(&mut self, begun: Reading, events: &mut Vec<Event>) {
+        self.drain_ready(begun, &mut std::iter::repeat(true), events);
+    }
+
+    /// The same, from the sockets that are ready only; see [`Links::drain_ready`].
+    pub fn drain_ready(
+        &mut self,
+        begun: Reading,
+        ready: &mut impl Iterator<Item = bool>,
+        events: &mut Vec<Event>,
+    ) {
         let Exchange { links, identity, admission, hearing, heard_by_peer, .. } = self;
-        links.drain(begun, |arrival| {
+        links.drain_ready(begun, ready, |arrival| {
             let Some(hearing) = hearing.get_mut(arrival.link) else { return };
             match judge(identity, admission, &arrival) {
                 Ok((verdict, received)) => {

@@ -117,9 +117,22 @@ impl Lan {
     /// Reads what has arrived: changes in the kernel (any number of them end in one
     /// `AddressesSeen` with a fresh look), answers and other hosts' claims.
     pub fn drain(&mut self, now: Instant, out: &mut Vec<Event>) {
-        self.notice();
+        self.drain_ready(now, &mut std::iter::repeat(true), out);
+    }
+
+    /// The same, from what is ready only; `ready` says so in the order of [`Lan::fds`].
+    pub fn drain_ready(
+        &mut self,
+        now: Instant,
+        ready: &mut dyn Iterator<Item = bool>,
+        out: &mut Vec<Event>,
+    ) {
+        if ready.next() != Some(false) {
+            self.notice();
+        }
         self.report_change(out);
-        self.hear(now, out);
+        // Sockets that were opened just now are read in vain; nothing is left unread.
+        self.hear(now, ready, out);
     }
 
     /// Carries out one of `ProbeLan`, `HoldAddresses`, `ReleaseAddresses` and `Announce` of this
@@ -291,11 +304,14 @@ impl Lan {
         }
     }
 
-    fn hear(&mut self, now: Instant, out: &mut Vec<Event>) {
+    fn hear(&mut self, now: Instant, ready: &mut dyn Iterator<Item = bool>, out: &mut Vec<Event>) {
         let Some(sockets) = &mut self.sockets else { return };
         let own = sockets.own;
         let (mut said, mut failed) = (Vec::new(), None);
         for socket in sockets.each() {
+            if ready.next() == Some(false) {
+                continue;
+            }
             for _ in 0..FRAMES_MAX {
                 match socket.receive() {
                     Ok(Some(frame)) => said.extend(self.topics.read(&frame, own)),

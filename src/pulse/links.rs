@@ -130,10 +130,25 @@ impl Links {
         }
     }
 
-    /// Takes what has arrived, oldest first per link.
-    pub fn drain(&mut self, begun: Reading, mut take: impl FnMut(Arrival<'_>)) {
+    /// Takes what has arrived, oldest first per link, looking at every socket.
+    pub fn drain(&mut self, begun: Reading, take: impl FnMut(Arrival<'_>)) {
+        self.drain_ready(begun, &mut std::iter::repeat(true), take);
+    }
+
+    /// The same, looking only at the sockets that are ready; `ready` says so in the order of
+    /// [`Links::fds`], as polled after `begun` was read: the others were empty then.
+    pub fn drain_ready(
+        &mut self,
+        begun: Reading,
+        ready: &mut impl Iterator<Item = bool>,
+        mut take: impl FnMut(Arrival<'_>),
+    ) {
         for (position, link) in self.links.iter_mut().enumerate() {
             let Some(open) = &mut link.open else { continue };
+            if ready.next() == Some(false) {
+                open.arrivals.emptied(begun);
+                continue;
+            }
             for _ in 0..DRAIN_MAX {
                 match receive(&open.socket, &mut self.bytes[..], &mut self.control) {
                     Ok((length, stamp, from)) => take(Arrival {

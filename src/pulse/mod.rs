@@ -48,8 +48,14 @@ const LETTERS: usize = 256;
 pub trait LanSide {
     /// What to poll for reading.
     fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>>;
-    /// Reads what has arrived.
-    fn drain(&mut self, now: Instant, events: &mut Vec<Event>);
+    /// Reads what has arrived; `ready` says, in the order of `fds`, where something has, as polled
+    /// after `now` was read.
+    fn drain(
+        &mut self,
+        now: Instant,
+        ready: &mut dyn Iterator<Item = bool>,
+        events: &mut Vec<Event>,
+    );
     /// Carries out one of `ProbeLan`, `HoldAddresses`, `ReleaseAddresses` and `Announce`; ends in
     /// the event that the action names.
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>);
@@ -102,6 +108,7 @@ pub fn start<L: LanSide + Send + 'static>(
             beats: counter,
             pace: Pace::new(now),
             config_hash: None,
+            ready: Vec::new(),
             produced: Vec::new(),
             events: Vec::new(),
             stopped: false,
@@ -146,8 +153,13 @@ impl LanSide for lan::Lan {
         lan::Lan::fds(self)
     }
 
-    fn drain(&mut self, now: Instant, events: &mut Vec<Event>) {
-        lan::Lan::drain(self, now, events);
+    fn drain(
+        &mut self,
+        now: Instant,
+        ready: &mut dyn Iterator<Item = bool>,
+        events: &mut Vec<Event>,
+    ) {
+        lan::Lan::drain_ready(self, now, ready, events);
     }
 
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {

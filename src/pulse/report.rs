@@ -1,7 +1,9 @@
 //! What the pulse tells the slow world: how things stand, and everything that happened.
 //!
 //! All of it goes through bounded queues that the pulse never waits for: a snapshot that finds no
-//! room is made again in the next turn, a record that finds none is counted.
+//! room is made again in the next turn, a record that finds none is counted. Waking the slow world
+//! costs more than everything else in a turn, so that what nobody waits for (a heartbeat, a look
+//! that saw nothing new) is told together with the next snapshot.
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -101,6 +103,10 @@ pub(super) struct Reporter {
     realtime: Realtime,
     pub lateness: Lateness,
     lost: Lost,
+    /// Not told yet.
+    waiting: Vec<Record>,
+    /// Something among them is news.
+    news: bool,
     published: Option<(Instant, Status)>,
     conditions: [Vec<Condition>; 2],
 }
@@ -131,13 +137,27 @@ impl Reporter {
             realtime,
             lateness: Lateness::default(),
             lost: Lost::default(),
+            waiting: Vec::with_capacity(RECORDS),
+            news: false,
             published: None,
             conditions: Default::default(),
         }
     }
 
     pub fn record(&mut self, at: Instant, what: Recorded) {
-        self.lost.records += u64::from(self.to.records.try_send(Record { at, what }).is_err());
+        if self.waiting.len() == RECORDS {
+            self.tell();
+        }
+        self.news |= is_news(&what);
+        self.waiting.push(Record { at, what });
+    }
+
+    /// Hands over every record.
+    pub fn tell(&mut self) {
+        for record in self.waiting.drain(..) {
+            self.lost.records += u64::from(self.to.records.try_send(record).is_err());
+        }
+        self.news = false;
     }
 
     /// Hands an action to the slow world.
@@ -168,8 +188,12 @@ impl Reporter {
             now.since(*at) < SNAPSHOT_EVERY && *published == headline
         });
         if fresh && self.conditions[0] == self.conditions[1] {
+            if self.news {
+                self.tell();
+            }
             return;
         }
+        self.tell();
         let snapshot = Snapshot {
             at: now,
             status,
@@ -183,6 +207,35 @@ impl Reporter {
             self.conditions.swap(0, 1);
             self.lateness.lately = Duration::ZERO;
         }
+    }
+}
+
+/// People, or the daemon, wait for it; the rest comes many times a second.
+fn is_news(what: &Recorded) -> bool {
+    match what {
+        Recorded::Authority(..) | Recorded::NotTaken(_) | Recorded::LanTrouble(_) => true,
+        Recorded::Action(action) => match action {
+            Action::SendHeartbeat(_)
+            | Action::ProbeLan { .. }
+            | Action::HoldAddresses { .. }
+            | Action::Announce { .. } => false,
+            Action::ReleaseAddresses { .. }
+            | Action::SaveState { .. }
+            | Action::Database { .. }
+            | Action::Services { .. } => true,
+        },
+        Recorded::Event(event) => match event {
+            Event::Tick
+            | Event::HeartbeatReceived { .. }
+            | Event::Lan { .. }
+            | Event::AddressesSeen { .. }
+            | Event::DatabaseSeen { ticket: None, .. } => false,
+            Event::Announced { .. }
+            | Event::StateSaved { .. }
+            | Event::DatabaseSeen { ticket: Some(_), .. }
+            | Event::ServicesSeen { .. }
+            | Event::Operator(_) => true,
+        },
     }
 }
 
@@ -230,6 +283,7 @@ mod tests {
         for n in 0..ACTIONS as u64 {
             assert_eq!(outlets.actions.try_recv(), Ok(action(n)));
         }
+        reporter.tell();
         let mut not_taken = 0;
         while let Ok(record) = outlets.records.try_recv() {
             not_taken += u32::from(matches!(record.what, Recorded::NotTaken(_)));
@@ -238,6 +292,7 @@ mod tests {
         for _ in 0..RECORDS + 3 {
             reporter.record(Instant::ZERO, Recorded::Event(Event::Tick));
         }
+        reporter.tell();
         assert_eq!(reporter.lost, Lost { records: 3, actions: 2 });
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Turning<L> {
     pub pace: Pace,
     /// The hash of a configuration that was read again; the node knows the one of its start.
     pub config_hash: Option<u64>,
+    /// Which descriptors have something to read, in the order of [`Turning::polled`].
+    pub ready: Vec<bool>,
     /// What actions have produced; the node is told in the next turn, which begins at once, after
     /// the sockets were drained again: what it judges is never older than they are.
     pub produced: Vec<Event>,
@@ -42,6 +44,7 @@ impl<L: LanSide> Turning<L> {
             self.turn(begun);
             self.beats.fetch_add(1, Ordering::Relaxed);
         }
+        self.reporter.tell();
     }
 
     /// Waits until something has arrived or a deadline is there; returns the deadline.
@@ -53,29 +56,49 @@ impl<L: LanSide> Turning<L> {
         let due = self.node.next_deadline().min(now + SNAPSHOT_EVERY);
         let rest = self.pace.rest(now);
         self.reporter.lateness.rests += u64::from(rest.is_some());
-        let mut fds = Vec::new();
-        if rest.is_none() {
-            let all = self.exchange.fds().chain(self.lan.fds()).chain([self.inbox.fd()]);
-            fds.extend(all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        }
+        let mut fds = match rest {
+            None => self.polled(),
+            Some(_) => Vec::new(),
+        };
         let span = due.since(now).min(rest.unwrap_or(Duration::MAX));
         // An interrupted wait is a wait that has ended.
         let _ = poll(&mut fds, Some(&timespec(span)));
         due
     }
 
+    /// Everything that wakes the pulse: links, LAN, letters.
+    fn polled(&self) -> Vec<PollFd<'_>> {
+        let all = self.exchange.fds().chain(self.lan.fds()).chain([self.inbox.fd()]);
+        all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect()
+    }
+
+    /// Asks, after `begun` was read, which descriptors have something to read: what is not ready
+    /// has delivered everything that arrived until then, and need not be read to know that.
+    fn look(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let mut fds = self.polled();
+        let looked = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        // Where the kernel did not tell, every one is read.
+        ready.extend(fds.iter().map(|fd| looked.is_err() || !fd.revents().is_empty()));
+        self.ready = ready;
+    }
+
     fn turn(&mut self, begun: Reading) {
         let now = begun.boot;
+        self.look();
         let mut events = std::mem::take(&mut self.events);
         events.append(&mut self.produced);
-        self.exchange.drain(begun, &mut events);
+        let letters = self.ready.pop() != Some(false);
+        let mut ready = self.ready.iter().copied();
+        self.exchange.drain_ready(begun, &mut ready, &mut events);
         for address in self.exchange.peer_addresses() {
             self.lan.learn_peer_mac(address);
         }
-        self.lan.drain(now, &mut events);
+        self.lan.drain(now, &mut ready, &mut events);
         let (stopped, lan) = (&mut self.stopped, &mut self.lan);
         let config_hash = &mut self.config_hash;
-        self.inbox.drain(|letter| match letter {
+        let mut open = |letter| match letter {
             Letter::Event(event) => events.push(event),
             Letter::Configuration { floating, hash } => {
                 *config_hash = Some(hash);
@@ -84,7 +107,10 @@ impl<L: LanSide> Turning<L> {
                 }
             }
             Letter::Stop => *stopped = true,
-        });
+        };
+        if letters {
+            self.inbox.drain(&mut open);
+        }
         events.push(Event::Tick);
         let before = self.node.authority();
         for event in events.drain(..) {

@@ -6,6 +6,7 @@ mod cluster;
 mod database;
 mod files;
 mod hostile;
+mod idle;
 mod ownership;
 mod pair;
 mod systemd;

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::ownership::Ownership;
-use crate::world::{HOSTS, World, signal, soon, within};
+use crate::world::{HOSTS, World, signal, soon};
 
 pub const DUOTONE: &str = env!("CARGO_BIN_EXE_duotone");
 pub const V4: &str = "192.0.2.10";
@@ -21,7 +21,10 @@ pub const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbc
 /// What the configuration file says, where tests differ.
 #[derive(Clone)]
 pub struct Wanted {
+    pub preset: &'static str,
     pub durability: &'static str,
+    /// Lines of `[timing]`.
+    pub times: &'static str,
     /// Lines of `[floating]` about the mode.
     pub mode: &'static str,
     pub addresses: Vec<&'static str>,
@@ -33,12 +36,21 @@ pub struct Wanted {
 impl Default for Wanted {
     fn default() -> Wanted {
         Wanted {
+            preset: "voice",
             durability: "available",
+            times: "",
             mode: "mode = \"address\"",
             addresses: vec!["192.0.2.10/24", "2001:db8::10/64"],
             services: service("pbx", "both", "before-address", "exec sleep 600"),
             postgres: String::new(),
         }
+    }
+}
+
+impl Wanted {
+    /// Where nothing may move: a machine that is busy for half a second is no dead peer.
+    pub fn patient() -> Wanted {
+        Wanted { times: "lost_after = \"1500ms\"", ..Wanted::default() }
     }
 }
 
@@ -104,7 +116,8 @@ impl Pair {
     }
 
     pub fn text(&self) -> String {
-        let Wanted { durability, mode, addresses, services, postgres } = &self.wanted;
+        let Wanted { preset, durability, times, mode, addresses, services, postgres } =
+            &self.wanted;
         let here = self.world.here();
         let here = here.display();
         // A standby's eth0 that is down carries nothing.
@@ -115,12 +128,15 @@ impl Pair {
         format!(
             r#"[pair]
 name = "office"
-preset = "voice"
+preset = "{preset}"
 durability = "{durability}"
 arbitration = ["lan"]
 key_file = "{here}/pair.key"
 state_dir = "{here}/state"
 socket = "{here}/control.sock"
+
+[timing]
+{times}
 
 [[node]]
 name = "pbx-a"
@@ -247,10 +263,10 @@ gateways = ["192.0.2.1"]
         active.expect("just seen")
     }
 
-    /// Waits until this node serves, holding every address.
+    /// Waits until this node serves, holding every address; how long that took.
     #[track_caller]
-    pub fn serves_within(&self, node: usize, limit: Duration) -> Duration {
-        within(limit, &format!("{} serves", HOSTS[node]), || self.serves(node))
+    pub fn serves_soon(&self, node: usize) -> Duration {
+        soon(&format!("{} serves", HOSTS[node]), || self.serves(node))
     }
 
     pub fn log(&self, node: usize) -> String {

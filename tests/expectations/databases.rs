@@ -437,7 +437,7 @@ fn clean_switch(servers: &mut dyn Servers) {
 
 fn rejoins(servers: &mut dyn Servers) {
     part(servers);
-    let seen = servers.perform(A, DatabaseDeed::Rejoin);
+    let seen = servers.perform(A, DatabaseDeed::Rejoin { common: None });
     assert_eq!(seen.state, DatabaseState::Standby);
     assert!(seen.streaming && !seen.diverged, "{seen:?}");
     assert_eq!(sorted(servers.rows(A)), [1, 3]);
@@ -447,7 +447,7 @@ fn rejoins(servers: &mut dyn Servers) {
 fn rejoins_prefix(servers: &mut dyn Servers) {
     servers.perform(A, DatabaseDeed::StopNow);
     servers.perform(B, DatabaseDeed::Promote);
-    let seen = servers.perform(A, DatabaseDeed::Rejoin);
+    let seen = servers.perform(A, DatabaseDeed::Rejoin { common: None });
     assert_eq!((seen.state, seen.diverged), (DatabaseState::Standby, false));
     follows(servers);
     assert_eq!(sorted(servers.rows(A)), [1, 90]);

@@ -141,7 +141,7 @@ fn a_link_that_was_down_works_when_it_is_up() {
     hosts.ip(A, "link set eth0 down");
     converse(&mut a, &mut b, 20);
     assert_eq!(a.status()[0].sending.error, Some(Errno::ENETDOWN));
-    assert_eq!(a.directions(), [Direction::Silent]);
+    soon("silence", || a.directions() == [Direction::Silent]);
     hosts.ip(A, "link set eth0 up");
     soon("heartbeats on eth0", || {
         converse(&mut a, &mut b, 1);

@@ -75,7 +75,7 @@ impl LanSide for FakeLan {
         std::iter::empty()
     }
 
-    fn drain(&mut self, _: Instant, _: &mut Vec<Event>) {}
+    fn drain(&mut self, _: Instant, _: &mut dyn Iterator<Item = bool>, _: &mut Vec<Event>) {}
 
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
         let group = GroupId::MAIN;
@@ -288,9 +288,14 @@ fn a_flood_does_not_take_the_processor_and_the_pulse_goes_on() {
     thread::sleep(Duration::from_millis(250));
     let snapshot = b.snapshot().unwrap();
     println!("flood: {} turns, {} rests", snapshot.lateness.turns, snapshot.lateness.rests);
-    assert_eq!(a.authority(), Some(Authority::Active), "the role moved");
-    assert_eq!(b.authority(), Some(Authority::Standby), "the role moved");
-    assert!(snapshot.lateness.rests > 0);
+    if snapshot.realtime.scheduling.is_ok() {
+        assert_eq!(a.authority(), Some(Authority::Active), "the role moved");
+        assert_eq!(b.authority(), Some(Authority::Standby), "the role moved");
+        assert!(snapshot.lateness.rests > 0);
+    } else {
+        // Whoever else is busy here decides how much of the flood it gets to see.
+        eprintln!("half skipped: needs real-time scheduling (CAP_SYS_NICE)");
+    }
     a.stop();
     b.stop();
 }

@@ -29,7 +29,7 @@ impl World {
         let (phase, low, high) = self.first_phase(host, deed);
         let database = &mut self.hosts[host.index()].database;
         match deed {
-            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. }
                 if high > 10 * MILLI =>
             {
                 database.goes(DatabaseState::Starting);
@@ -50,7 +50,7 @@ impl World {
             }
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::StartInPlace
             | DatabaseDeed::StopNow
             | DatabaseDeed::Checkpoint
@@ -90,7 +90,7 @@ impl World {
             },
             DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::Follow => start,
-            DatabaseDeed::Rejoin => match self.source_of(host) {
+            DatabaseDeed::Rejoin { .. } => match self.source_of(host) {
                 Some(_) if database.torn => self.copy_phase(host),
                 Some(source) if !self.branches.contains(source, database.log) => {
                     (Phase::Salvage, 50 * MILLI, 300 * MILLI)
@@ -196,8 +196,8 @@ impl World {
                 }
             }
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
-            | (DatabaseDeed::Rejoin, Phase::Only | Phase::Closing) => {
-                let rejoins = deed == DatabaseDeed::Rejoin;
+            | (DatabaseDeed::Rejoin { .. }, Phase::Only | Phase::Closing) => {
+                let rejoins = matches!(deed, DatabaseDeed::Rejoin { .. });
                 let database = &mut self.hosts[host.index()].database;
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
@@ -208,14 +208,14 @@ impl World {
                     self.connect(host);
                 }
             }
-            (DatabaseDeed::Rejoin, Phase::Salvage) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Salvage) => {
                 if let Some(source) = self.source_of(host) {
                     self.throw_away(host, source);
                     return Some(self.copy_phase(host));
                 }
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Rejoin, Phase::Copy) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Copy) => {
                 let source = self.source_of(host);
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
@@ -284,7 +284,7 @@ impl World {
         self.coverage.ended(deed, database.state, database.clean);
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.
@@ -292,7 +292,10 @@ impl World {
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
-            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin, _)
+            (
+                DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. },
+                _,
+            )
             | (DatabaseDeed::StartInPlace, _) => {
                 let database = &mut self.hosts[host.index()].database;
                 let started =
