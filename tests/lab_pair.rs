@@ -17,9 +17,12 @@ fn ready() -> bool {
         eprintln!("skipped: needs root (network namespaces)");
         return false;
     }
-    for program in
-        ["/usr/bin/sipp", "/usr/sbin/kamailio", "/usr/lib/postgresql/15/bin/initdb", "/usr/sbin/nft"]
-    {
+    for program in [
+        "/usr/bin/sipp",
+        "/usr/sbin/kamailio",
+        "/usr/lib/postgresql/15/bin/initdb",
+        "/usr/sbin/nft",
+    ] {
         if !Path::new(program).exists() {
             eprintln!("skipped: needs {program} (make setup)");
             return false;
@@ -34,8 +37,8 @@ fn play(mode: &str, scenarios: &[Scenario]) {
     }
     let _lab = LAB.lock().unwrap_or_else(PoisonError::into_inner);
     let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name()).collect();
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("pair-{mode}-{}.json", names[0]));
+    let file =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pair-{mode}-{}.json", names[0]));
     let output = Command::new(env!("CARGO_BIN_EXE_duotone"))
         .args(["demo", "--no-floor", "--runs", "1", "--mode", mode])
         .args(["--scenario", &names.join(","), "--json"])

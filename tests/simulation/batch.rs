@@ -123,6 +123,7 @@ fn every_promise_is_kept_over_random_runs() {
             probes_lost,
             stale_loss,
             recovered,
+            nothing_left,
         } = seen.exceptions;
         for (name, times) in [
             ("wake window", wake_window),
@@ -132,6 +133,7 @@ fn every_promise_is_kept_over_random_runs() {
             ("lost probes", probes_lost),
             ("stale loss", stale_loss),
             ("recovered", recovered),
+            ("nothing left", nothing_left),
         ] {
             assert!(times > 0, "no run reached the exception: {name}");
         }

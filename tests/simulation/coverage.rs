@@ -62,7 +62,7 @@ impl Coverage {
         let (index, wanted) = match deed {
             DatabaseDeed::StartAsStandby => (0, seen == DatabaseState::Standby),
             DatabaseDeed::Follow => (1, seen == DatabaseState::Standby),
-            DatabaseDeed::Rejoin => (2, seen == DatabaseState::Standby),
+            DatabaseDeed::Rejoin { .. } => (2, seen == DatabaseState::Standby),
             DatabaseDeed::Promote => (3, seen == DatabaseState::Writable),
             DatabaseDeed::StartInPlace => (4, seen == DatabaseState::Writable),
             DatabaseDeed::StopNow => (5, seen == DatabaseState::Stopped),

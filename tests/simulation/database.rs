@@ -90,9 +90,10 @@ impl World {
             },
             DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::Follow => start,
-            DatabaseDeed::Rejoin { .. } => match self.source_of(host) {
+            DatabaseDeed::Rejoin { common } => match self.source_of(host) {
                 Some(_) if database.torn => self.copy_phase(host),
                 Some(source) if !self.branches.contains(source, database.log) => {
+                    self.check_parting(host, source, common);
                     (Phase::Salvage, 50 * MILLI, 300 * MILLI)
                 }
                 _ if database.state == DatabaseState::Standby => quick,
@@ -162,7 +163,7 @@ impl World {
         let starts = match deed {
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::StartInPlace => it.database.closing.is_none() && !runs,
             DatabaseDeed::Promote
             | DatabaseDeed::StopNow

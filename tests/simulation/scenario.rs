@@ -188,7 +188,8 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["rows", "lost"] => lost(),
         ["nobody", "owns"] => owners == 0,
         ["no", "exception"] => {
-            Exceptions { stale_loss: 0, recovered: 0, ..exceptions } == Exceptions::default()
+            Exceptions { stale_loss: 0, recovered: 0, nothing_left: 0, ..exceptions }
+                == Exceptions::default()
         }
         ["exception", "remnant"] => exceptions.remnant > 0,
         ["exception", "wake-window"] => exceptions.wake_window > 0,
