@@ -378,6 +378,13 @@ impl Node {
     /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
     fn entitled(&self, now: Instant) -> bool {
         let validity = self.validity(now);
+        // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
+        // and both must come to the same answer (rule 8).
+        let doubled = self.yields()
+            && self.groups.iter().any(|group| group.lan.peer_owns(now, &self.setup.timing));
+        if doubled && !self.lease.holds(now) {
+            return false;
+        }
         // On the LAN it is the held address that keeps a taker away: a reference's answer vouches
         // only together with it.
         self.lease.holds(now)
