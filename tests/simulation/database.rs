@@ -199,11 +199,16 @@ impl World {
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
             | (DatabaseDeed::Rejoin { .. }, Phase::Only | Phase::Closing) => {
                 let rejoins = matches!(deed, DatabaseDeed::Rejoin { .. });
+                // Who cannot ask the peer follows nobody.
+                let may_follow = !rejoins
+                    || self.source_of(host).is_some_and(|source| {
+                        self.branches.contains(source, self.hosts[host.index()].database.log)
+                    });
                 let database = &mut self.hosts[host.index()].database;
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
                 } else {
-                    database.stands_by(deed != DatabaseDeed::StartAsStandby);
+                    database.stands_by(deed != DatabaseDeed::StartAsStandby && may_follow);
                 }
                 if self.streams[host.index()].is_none() {
                     self.connect(host);
