@@ -380,8 +380,8 @@ impl Node {
         let validity = self.validity(now);
         // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
         // and both must come to the same answer (rule 8).
-        let doubled = self.yields()
-            && self.groups.iter().any(|group| group.lan.peer_owns(now, &self.setup.timing));
+        let settled = self.setup.timing.lost_after * 2 + self.setup.timing.release;
+        let doubled = self.yields() && self.groups.iter().any(|group| group.lan.peer_owns(settled));
         if doubled && !self.lease.holds(now) {
             return false;
         }
