@@ -13,6 +13,7 @@ mod branches;
 mod checker;
 mod clock;
 mod command;
+mod coverage;
 mod database;
 #[path = "../expectations/databases.rs"]
 mod databases;

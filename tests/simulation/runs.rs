@@ -1,13 +1,16 @@
 //! Runs from seeds: break it, then heal it; leave it alone; or break one thing for good.
 
 use std::fmt;
+use std::time::Duration;
 
 use duotone::protocol::identity::NodeId;
+use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
 
 use crate::checker::Exceptions;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::schedule::{Schedule, Trouble, storm};
 use crate::settings::{Settings, drifty, nanos, voice};
@@ -66,6 +69,7 @@ pub enum Lasting {
 pub struct Ended {
     pub broken: Option<String>,
     pub exceptions: Exceptions,
+    pub coverage: Coverage,
     pub handled: u64,
     pub lines: Vec<String>,
 }
@@ -88,15 +92,25 @@ impl Run {
             1 => -bound,
             _ => dice.span(0, 2 * bound as u64) as i64 - bound,
         });
+        if dice.chance(200) {
+            settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
+            settings.policy.failback_after =
+                dice.chance(700).then(|| Duration::from_millis(dice.span(300, 6_000)));
+        }
+        if dice.chance(200) {
+            settings.policy.moves = dice.below(3) as u32;
+        }
         let mut troubles = Vec::new();
         let kind = match dice.below(20) {
             0 | 1 => {
+                settings.policy.failback_after = None;
                 if dice.chance(600) {
                     settings.worst = true;
                 }
                 Kind::Quiet(calm(&mut dice, &settings))
             }
             2..=5 => {
+                settings.policy = Policy::DEFAULT;
                 let glitch = dice.chance(400).then(|| glitch(&mut dice));
                 Kind::Lasting(dice.pick(&Lasting::ALL), glitch)
             }
@@ -121,6 +135,7 @@ impl Run {
         Ended {
             broken: world.checker.broken,
             exceptions: world.checker.exceptions,
+            coverage: world.coverage,
             handled: world.handled,
             lines: world.trace.lines.unwrap_or_default(),
         }
@@ -260,9 +275,15 @@ impl World {
         self.faults_over = true;
         self.apply(&Command::Heal);
         let within = self.healed_within();
-        if !self.run_until_seen(self.now + within, World::settled) {
-            self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
+        if self.run_until_seen(self.now + within, World::settled) {
+            return;
         }
+        if self.hosts.iter().all(|it| it.disk.copy_unfinished) {
+            // A held situation: a backup, or the salvage, is all there is.
+            self.checker.exceptions.nothing_left += 1;
+            return;
+        }
+        self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
     }
 
     /// Boot, a comparison, up to two interrupted copies, a certificate's life.
@@ -359,13 +380,16 @@ impl World {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { durability, eth0_path, worst, ppm, timing, .. } = &self.settings;
+        let Settings { durability, eth0_path, worst, ppm, timing, policy, .. } = &self.settings;
         let times = if *timing == voice() { "voice" } else { "drifty" };
         writeln!(
             f,
             "seed {}: {durability:?}, {times}, eth0 path {eth0_path}, worst {worst}, ppm {ppm:?}",
             self.seed
         )?;
+        if *policy != Policy::DEFAULT {
+            writeln!(f, "  {policy:?}")?;
+        }
         match &self.kind {
             Kind::Storm(schedule) => {
                 for (at, command) in schedule {
