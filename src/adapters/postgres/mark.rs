@@ -68,6 +68,10 @@ impl Places {
         self.rejoin().join("wal")
     }
 
+    pub(super) fn probe(&self) -> PathBuf {
+        self.rejoin().join("probe")
+    }
+
     fn config(&self) -> PathBuf {
         self.rejoin().join("config")
     }
@@ -231,7 +235,7 @@ impl Places {
 
     /// What a finished rejoin has no use for.
     pub(super) fn clear(&self) -> Result<(), Trouble> {
-        for path in [self.old(), self.side(), self.wal(), self.socket()] {
+        for path in [self.old(), self.side(), self.wal(), self.socket(), self.probe()] {
             remove(&path).map_err(trouble(&path))?;
         }
         Ok(())
