@@ -63,6 +63,12 @@ pub enum Lasting {
     PathCutFromStandby,
     ReplicationHangs,
     StandbyDiesThenGatewayBlinks,
+    ActiveLanCut,
+    ActiveServicesFail,
+    BothServicesFail,
+    ActiveDatabaseDies,
+    ActiveDatabaseHangs,
+    ActiveDatabaseDoesNotStart,
 }
 
 /// How a run ended.
@@ -162,7 +168,7 @@ impl Run {
 }
 
 impl Lasting {
-    const ALL: [Lasting; 13] = [
+    const ALL: [Lasting; 19] = [
         Lasting::ActiveDies,
         Lasting::ActiveFreezes,
         Lasting::ActiveDaemonDies,
@@ -176,6 +182,12 @@ impl Lasting {
         Lasting::PathCutFromStandby,
         Lasting::ReplicationHangs,
         Lasting::StandbyDiesThenGatewayBlinks,
+        Lasting::ActiveLanCut,
+        Lasting::ActiveServicesFail,
+        Lasting::BothServicesFail,
+        Lasting::ActiveDatabaseDies,
+        Lasting::ActiveDatabaseHangs,
+        Lasting::ActiveDatabaseDoesNotStart,
     ];
 
     fn commands(self, active: NodeId) -> Schedule {
@@ -206,6 +218,17 @@ impl Lasting {
                 (7 * SECOND, Command::Cut(Cable::Gateway, None)),
                 (7 * SECOND + 200 * MILLI, Command::Mend(Cable::Gateway, None)),
             ],
+            Lasting::ActiveLanCut => vec![(0, Command::Cut(Cable::Lan, Some(active)))],
+            Lasting::ActiveServicesFail => vec![(0, Command::ServicesFail(active, true))],
+            Lasting::BothServicesFail => vec![
+                (0, Command::ServicesFail(standby, true)),
+                (0, Command::ServicesFail(active, true)),
+            ],
+            Lasting::ActiveDatabaseDies => vec![(0, Command::KillDatabase(active))],
+            Lasting::ActiveDatabaseHangs => vec![(0, Command::DatabaseHangs(active, true))],
+            Lasting::ActiveDatabaseDoesNotStart => {
+                vec![(0, Command::StartFails(active, true)), (0, Command::KillDatabase(active))]
+            }
         }
     }
 
@@ -214,6 +237,7 @@ impl Lasting {
         let timing = &settings.timing;
         let takeover = timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
+        let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {
             Lasting::ActiveDies | Lasting::ActiveFreezes | Lasting::ActiveIsolated => {
                 nanos(takeover) + work
@@ -229,6 +253,18 @@ impl Lasting {
             | Lasting::PathCutFromStandby => nanos(timing.certificate) * 102 / 100 + 500 * MILLI,
             Lasting::ReplicationHangs => {
                 nanos(timing.certificate + timing.replication_stall) * 102 / 100 + 500 * MILLI
+            }
+            // Found out by calm questions, or after the patience that a failure is given; then a
+            // handover.
+            Lasting::ActiveLanCut => {
+                nanos(timing.calm_period() * 4 + timing.lost_after * 2) + hands
+            }
+            Lasting::ActiveServicesFail
+            | Lasting::BothServicesFail
+            | Lasting::ActiveDatabaseDies
+            | Lasting::ActiveDatabaseHangs
+            | Lasting::ActiveDatabaseDoesNotStart => {
+                nanos(timing.critical_down * 2 + timing.lost_after * 2) + hands
             }
             Lasting::StandbyDiesThenGatewayBlinks => {
                 7 * SECOND + nanos(timing.start_grace + takeover) + work + 400 * MILLI
