@@ -6,5 +6,6 @@ pub mod control_socket;
 pub mod postgres;
 pub mod probes;
 pub mod process;
+pub mod salvage;
 pub mod services;
 pub mod state_file;

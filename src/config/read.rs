@@ -90,6 +90,7 @@ fn sections<'t>(
     if postgres_given && postgres.is_none() {
         return None;
     }
+    let postgres = postgres.map(|postgres| postgres.resolved(me, &pair.state_dir));
     Some(Config {
         pair: pair.name,
         me,
@@ -103,7 +104,7 @@ fn sections<'t>(
         syslog: pair.syslog,
         links: links::resolved(paths, me),
         floating: lan.floating,
-        postgres: postgres.map(|postgres| postgres.resolved(me)),
+        postgres,
         services,
         hash: hash(text),
     })

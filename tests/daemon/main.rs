@@ -9,6 +9,7 @@ mod hostile;
 mod idle;
 mod ownership;
 mod pair;
+mod rejoin;
 mod systemd;
 mod takeover;
 mod upkeep;
