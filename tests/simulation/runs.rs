@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
@@ -314,10 +315,15 @@ impl World {
         if self.run_until_seen(self.now + within, World::settled) {
             return;
         }
-        if self.hosts.iter().all(|it| it.disk.copy_unfinished) {
-            // A held situation: a backup, or the salvage, is all there is.
+        if self.hosts.iter().all(|it| it.disk.copy_unfinished) && self.checker.broken.is_none() {
+            // A held situation: somebody must say whose log is to be served, if there is one.
             self.checker.exceptions.nothing_left += 1;
-            return;
+            let whole = |host: &NodeId| !self.hosts[host.index()].database.torn;
+            let Some(host) = NodeId::ALL.into_iter().find(whole) else { return };
+            self.apply(&Command::Order(host, Order::TakeAnyway));
+            if self.run_until_seen(self.now + within, World::settled) {
+                return;
+            }
         }
         self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
     }
