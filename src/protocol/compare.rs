@@ -29,6 +29,11 @@ pub fn standing(heartbeat: &Heartbeat) -> Standing {
     Standing { lone: heartbeat.lone, served: heartbeat.served }
 }
 
+/// The peer's standing is higher than `mine`, and its log can still be served (rule 22).
+pub fn has_higher_standing(peer: &Heartbeat, mine: Standing) -> bool {
+    standing(peer) > mine && !peer.log.as_ref().is_some_and(|log| log.unfinished)
+}
+
 /// Does the log of `mine` contain everything that the peer's does? `None` when not known.
 pub fn contains(mine: &Mine<'_>, peer: &Heartbeat) -> Option<bool> {
     if !mine.database {

@@ -271,10 +271,12 @@ impl Node {
     /// This node's standing is higher than the peer's and the peer lacks rows that it has: to
     /// follow would be to throw them away (rule 13, C10).
     pub(super) fn outranks(&self) -> bool {
-        self.peer.last.as_ref().is_some_and(|peer| {
-            self.durable.standing() > compare::standing(peer)
-                && self.with_mine(|mine| compare::contained(mine, peer)) != Some(true)
-        })
+        // What is torn cannot be served, whatever it once held (rule 22).
+        !self.durable.copy_unfinished
+            && self.peer.last.as_ref().is_some_and(|peer| {
+                self.durable.standing() > compare::standing(peer)
+                    && self.with_mine(|mine| compare::contained(mine, peer)) != Some(true)
+            })
     }
 
     /// The own log holds everything that the peer's does; `None` when not known.
@@ -327,7 +329,7 @@ impl Node {
                 Stance::Joining | Stance::Standby | Stance::Held | Stance::Asking => false,
             };
         }
-        let higher = compare::standing(peer) > self.durable.standing();
+        let higher = compare::has_higher_standing(peer, self.durable.standing());
         match peer.stance {
             Stance::Promoted | Stance::Active | Stance::Handing => higher,
             Stance::Taking | Stance::Asking => false,

@@ -170,8 +170,9 @@ impl Node {
             && self.heard(now).is_some_and(|peer| {
                 matches!(peer.stance, Stance::Standby | Stance::Joining | Stance::Handing)
             });
-        let contested =
-            self.heard(now).is_some_and(|peer| compare::standing(peer) > self.durable.standing());
+        let contested = self
+            .heard(now)
+            .is_some_and(|peer| compare::has_higher_standing(peer, self.durable.standing()));
         let sight = Sight {
             standby,
             contested,

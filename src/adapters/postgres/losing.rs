@@ -41,9 +41,11 @@ impl Database {
             link_segments(data_dir, &there.wal(), fork, &log)
         })
         .await?;
+        let size = self.on_disk(Control::read).await??.segment;
         let mut command = process::tool(&self.postgres, owner, "pg_waldump", &places.wal());
         command.arg("-p").arg(places.wal());
         command.args(["-t", &timeline.to_string(), "-s", &position(fork)]);
+        command.arg(segment_name(timeline, fork / size, size));
         let mut branch = Branch::default();
         let ended = tool::run(command, "pg_waldump", |line| branch.read(line), |_| {}).await?;
         // The log has no last record: reading ends where nothing more can be read.
@@ -68,9 +70,13 @@ impl Database {
         at: u64,
     ) -> Result<bool, Trouble> {
         let wal = self.postgres.data_dir.join("pg_wal");
+        let size = self.on_disk(Control::read).await??.segment;
         let mut command = process::tool(&self.postgres, owner, "pg_waldump", &wal);
         command.arg("-p").arg(&wal).args(["-n", "1"]);
         command.args(["-t", &timeline.to_string(), "-s", &position(at)]);
+        // Named, since it would else take the size of a segment from whichever file it meets
+        // first, and that may be one that was prepared and never written.
+        command.arg(segment_name(timeline, at / size, size));
         let mut found = false;
         tool::run(command, "pg_waldump", |line| found |= line.starts_with("rmgr: "), |_| {})
             .await?;
