@@ -78,13 +78,12 @@ impl Database {
             Some(Mark::Changing { keep } | Mark::Copied { keep, .. }) => {
                 self.finish_copy(&places, &owner, keep, by).await
             }
-            Some(Mark::Salvaging | Mark::Following { .. }) | None => {
-                self.launch_as_standby(&owner, by).await
-            }
+            Some(Mark::Salvaging | Mark::Own) | None => self.launch_as_standby(&owner, by).await,
         }
     }
 
-    /// Starts the stopped server as a standby.
+    /// Starts the stopped server as a standby; one that was a primary follows nobody until the node
+    /// has compared the logs.
     pub(super) async fn launch_as_standby(
         &mut self,
         owner: &Owner,
@@ -94,12 +93,19 @@ impl Database {
         let conninfo = primary_conninfo(&self.postgres, &self.own_name);
         self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
-        let for_files = owner.clone();
+        let (places, for_files) = (self.places().await?, owner.clone());
         self.change_files(by, move |data_dir| {
-            // First of all, so that whoever starts the server now starts a standby.
+            let was_standby = files::standby_signal(data_dir).symlink_metadata().is_ok();
+            let mut mark = places.mark()?;
+            if !was_standby && mark.is_none() {
+                mark = Some(Mark::Own);
+                places.set_mark(&Mark::Own, &for_files)?;
+            }
+            // Before anything else, so that whoever starts the server now starts a standby.
             files::put_standby_signal(data_dir, &for_files)?;
+            let follows = if mark.is_none() { conninfo.as_str() } else { "" };
             let settings = [
-                ("primary_conninfo", conninfo.as_str()),
+                ("primary_conninfo", follows),
                 ("synchronous_standby_names", standby_names.as_str()),
             ];
             files::set(data_dir, &for_files, &settings)
@@ -120,7 +126,7 @@ impl Database {
         }
         let owner = Owner::of(&self.postgres)?;
         let places = self.places().await?;
-        if !matches!(self.mark(&places).await?, None | Some(Mark::Following { .. })) {
+        if !matches!(self.mark(&places).await?, None | Some(Mark::Own)) {
             return Err(Trouble::Unfinished(places.data));
         }
         let standby_names = Waits::setting_for(&self.peer_name);
@@ -146,9 +152,11 @@ impl Database {
     /// then seen says so.
     pub(super) async fn follow(&mut self, by: Deadline) -> Result<(), Trouble> {
         self.start_as_standby(by).await?;
-        let seen = self.look_again().await;
-        if let (true, Some(log)) = (seen.streaming, &seen.log) {
-            return self.note_following(log).await;
+        // The node has compared the logs, or does not order this.
+        let places = self.places().await?;
+        self.change_files(by, move |_| places.remove_mark()).await?;
+        if self.look_again().await.streaming {
+            return Ok(());
         }
         let wanted = primary_conninfo(&self.postgres, &self.own_name);
         let row = self.warm.row("asking whom it follows", SHOW_PRIMARY_CONNINFO, by).await?;
@@ -162,8 +170,7 @@ impl Database {
         let seen = self.look_again().await;
         self.gone = false;
         match &seen.log {
-            Some(log) if seen.streaming => self.note_following(log).await?,
-            Some(log) if seen.state == DatabaseState::Standby => {
+            Some(log) if seen.state == DatabaseState::Standby && !seen.streaming => {
                 self.gone = self.is_gone(log).await?;
             }
             Some(_) | None => {}
