@@ -181,7 +181,7 @@ fn a_log_that_has_not_left_just_follows() {
         // way there are no rows to salvage.
         at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
         assert_back(&mut at_a, &a, &b).await;
-        assert!(salvages(&a).is_empty());
+        assert!(salvages(&a).is_empty(), "{:#?}", salvages(&a));
         assert_eq!(inode(&a), before);
         // Ordered again (the node's own mark was not taken back): nothing happens.
         at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
@@ -189,7 +189,7 @@ fn a_log_that_has_not_left_just_follows() {
         at_a.perform(DatabaseDeed::StopNow).await;
         at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
         assert_back(&mut at_a, &a, &b).await;
-        assert!(salvages(&a).is_empty());
+        assert!(salvages(&a).is_empty(), "{:#?}", salvages(&a));
         assert_eq!(inode(&a), before, "and nothing was copied");
     });
 }

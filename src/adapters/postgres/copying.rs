@@ -139,7 +139,7 @@ impl Database {
                 })
                 .await?
             }
-            Some(Mark::Changing { .. } | Mark::Salvaging | Mark::Following { .. }) | None => None,
+            Some(Mark::Changing { .. } | Mark::Salvaging | Mark::Own) | None => None,
         };
         let new = match complete {
             Some(new) => new,

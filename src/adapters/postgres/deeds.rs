@@ -78,7 +78,7 @@ impl Database {
             Some(Mark::Changing { keep } | Mark::Copied { keep, .. }) => {
                 self.finish_copy(&places, &owner, keep, by).await
             }
-            Some(Mark::Salvaging | Mark::Following { .. }) | None => {
+            Some(Mark::Salvaging | Mark::Own) | None => {
                 // Whom it follows is decided after the logs were compared: a receiver that finds the
                 // number of its own timeline at the peer overwrites its own branch with that.
                 self.launch_as_standby(&owner, "", by).await
@@ -98,9 +98,13 @@ impl Database {
         let primary = primary.to_owned();
         self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
-        let for_files = owner.clone();
+        let (places, for_files) = (self.places().await?, owner.clone());
         self.change_files(by, move |data_dir| {
-            // First of all, so that whoever starts the server now starts a standby.
+            let was_standby = files::standby_signal(data_dir).symlink_metadata().is_ok();
+            if !was_standby && places.mark()?.is_none() {
+                places.set_mark(&Mark::Own, &for_files)?;
+            }
+            // Before anything else, so that whoever starts the server now starts a standby.
             files::put_standby_signal(data_dir, &for_files)?;
             let settings = [
                 ("primary_conninfo", primary.as_str()),
@@ -124,7 +128,7 @@ impl Database {
         }
         let owner = Owner::of(&self.postgres)?;
         let places = self.places().await?;
-        if !matches!(self.mark(&places).await?, None | Some(Mark::Following { .. })) {
+        if !matches!(self.mark(&places).await?, None | Some(Mark::Own)) {
             return Err(Trouble::Unfinished(places.data));
         }
         let standby_names = Waits::setting_for(&self.peer_name);
@@ -150,9 +154,11 @@ impl Database {
     /// then seen says so.
     pub(super) async fn follow(&mut self, by: Deadline) -> Result<(), Trouble> {
         self.start_as_standby(by).await?;
-        let seen = self.look_again().await;
-        if let (true, Some(log)) = (seen.streaming, &seen.log) {
-            return self.note_following(log).await;
+        // The node has compared the logs, or does not order this.
+        let places = self.places().await?;
+        self.change_files(by, move |_| places.remove_mark()).await?;
+        if self.look_again().await.streaming {
+            return Ok(());
         }
         let wanted = primary_conninfo(&self.postgres, &self.own_name);
         let row = self.warm.row("asking whom it follows", SHOW_PRIMARY_CONNINFO, by).await?;
@@ -166,8 +172,7 @@ impl Database {
         let seen = self.look_again().await;
         self.gone = false;
         match &seen.log {
-            Some(log) if seen.streaming => self.note_following(log).await?,
-            Some(log) if seen.state == DatabaseState::Standby => {
+            Some(log) if seen.state == DatabaseState::Standby && !seen.streaming => {
                 self.gone = self.is_gone(log).await?;
             }
             Some(_) | None => {}

@@ -77,10 +77,15 @@ impl Places {
     }
 }
 
-/// What is true of the data directory.
+/// What is true of the data directory. Without a mark it is a standby's whose log came from the peer,
+/// or a primary's.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mark {
+    /// It was a primary's, and nobody has compared its log with the peer's: it follows nobody until
+    /// the node orders that. (A server that follows a timeline of the same number as its own does
+    /// not notice that it is another one.)
+    Own,
     /// Its own log is whole; it may lack `standby.signal` and is no primary all the same.
     Salvaging,
     /// Its files are being rewound or replaced: it cannot be started. Everything that it alone knew
@@ -95,14 +100,6 @@ pub(super) enum Mark {
         new: u64,
         /// As in `Changing`.
         keep: Option<String>,
-    },
-    /// Its log is part of the peer's, and stays so as long as it is on this timeline: to write rows
-    /// of its own it would have to be promoted to another.
-    Following {
-        /// The timeline.
-        timeline: u32,
-        /// The timelines before it, with their ends.
-        forks: Vec<(u32, u64)>,
     },
 }
 
@@ -139,7 +136,7 @@ impl Places {
             serde_json::from_str(&text).map_err(|error| trouble(&path)(io::Error::other(error)))?;
         let there = inode(&self.data);
         let is_meant = match &mark {
-            Mark::Salvaging | Mark::Following { .. } => there == Some(of),
+            Mark::Own | Mark::Salvaging => there == Some(of),
             Mark::Changing { .. } => there.is_none_or(|there| there == of),
             // It is there, or was swapped in already.
             Mark::Copied { new, .. } => there.is_none_or(|there| there == of || there == *new),
@@ -158,6 +155,17 @@ impl Places {
             files::replace(&path, text.as_bytes(), owner)
         };
         write().map_err(trouble(&path))
+    }
+
+    /// Its log is the peer's from here on.
+    pub(super) fn remove_mark(&self) -> Result<(), Trouble> {
+        let path = self.rejoin().join("mark");
+        let take = || match fs::remove_file(&path) {
+            Ok(()) => File::open(self.rejoin())?.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        take().map_err(trouble(&path))
     }
 
     fn make_own(&self, owner: &Owner) -> io::Result<()> {

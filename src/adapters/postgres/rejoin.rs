@@ -11,7 +11,7 @@ use tokio::time::{Instant as Deadline, sleep};
 
 use super::divergence::{Divergence, compare};
 use super::losing::position;
-use super::mark::{Mark, Places, pairs};
+use super::mark::{Mark, Places};
 use super::names::primary_conninfo;
 use super::process::Owner;
 use super::progress::{Phase, Progress};
@@ -65,11 +65,9 @@ impl Database {
         }
         let timeline = log.timeline;
         let forks = self.on_disk(move |data| files::all_forks(data, timeline)).await??;
-        // Either it is on disk, or a `Follow`, which the node orders of no other log, found that the
-        // peer has not kept enough.
-        let trusted = self.gone
-            || matches!(mark, Some(Mark::Following { timeline, forks: known })
-                if timeline == log.timeline && known == pairs(&forks));
+        // A standby that was no primary since has nothing but the peer's.
+        let mark = self.mark(&places).await?;
+        let trusted = !matches!(mark, Some(Mark::Own | Mark::Salvaging));
         let seen = compare(&forks, log.timeline, log.position, &source, trusted);
         match seen.corrected(common.filter(|_| !trusted), &forks, &log) {
             Divergence::Namesake { timeline, position } => {
@@ -119,18 +117,6 @@ impl Database {
             return Ok(());
         }
         self.clear(places).await
-    }
-
-    /// It receives the peer's log on this timeline: from here on it is known to be a part of it.
-    pub(super) async fn note_following(&self, log: &Log) -> Result<(), Trouble> {
-        let timeline = log.timeline;
-        let forks = self.on_disk(move |data| files::all_forks(data, timeline)).await??;
-        let mark = Mark::Following { timeline, forks: pairs(&forks) };
-        let places = self.places().await?;
-        match self.mark(&places).await? {
-            Some(known) if known == mark => Ok(()),
-            Some(_) | None => self.set_mark(&places, &Owner::of(&self.postgres)?, mark).await,
-        }
     }
 
     /// Salvages the losing branch and goes to the peer's.
@@ -292,10 +278,7 @@ impl Database {
         self.change_long(move |data| {
             there.restore_config(data)?;
             files::put_standby_signal(data, &for_files)?;
-            let control = control::Control::read(data)?;
-            let timeline = control.timeline.max(control.minimum_timeline);
-            let forks = pairs(&files::all_forks(data, timeline)?);
-            there.set_mark(&Mark::Following { timeline, forks }, &for_files)
+            there.remove_mark()
         })
         .await?;
         let primary = primary_conninfo(&self.postgres, &self.own_name);
