@@ -26,6 +26,8 @@ pub(super) struct Turning<L> {
     pub pace: Pace,
     /// The hash of a configuration that was read again; the node knows the one of its start.
     pub config_hash: Option<u64>,
+    /// Heartbeats say so.
+    pub maintenance: bool,
     /// Which descriptors have something to read, in the order of [`Turning::polled`].
     pub ready: Vec<bool>,
     /// What actions have produced; the node is told in the next turn, which begins at once, after
@@ -97,7 +99,7 @@ impl<L: LanSide> Turning<L> {
         }
         self.lan.drain(now, &mut ready, &mut events);
         let (stopped, lan) = (&mut self.stopped, &mut self.lan);
-        let config_hash = &mut self.config_hash;
+        let (config_hash, maintenance) = (&mut self.config_hash, &mut self.maintenance);
         let mut open = |letter| match letter {
             Letter::Event(event) => events.push(event),
             Letter::Configuration { floating, hash } => {
@@ -106,6 +108,7 @@ impl<L: LanSide> Turning<L> {
                     lan.reconfigure(floating, &mut events);
                 }
             }
+            Letter::Maintenance(is) => *maintenance = is,
             Letter::Stop => *stopped = true,
         };
         if letters {
@@ -133,8 +136,9 @@ impl<L: LanSide> Turning<L> {
 
     fn perform(&mut self, mut action: Action) {
         let now = clock::now();
-        if let (Action::SendHeartbeat(heartbeat), Some(hash)) = (&mut action, self.config_hash) {
-            heartbeat.config_hash = hash;
+        if let Action::SendHeartbeat(heartbeat) = &mut action {
+            heartbeat.config_hash = self.config_hash.unwrap_or(heartbeat.config_hash);
+            heartbeat.maintenance = self.maintenance;
         }
         match &action {
             Action::SendHeartbeat(heartbeat) => self.exchange.send(now, heartbeat),

@@ -7,6 +7,7 @@ mod database;
 mod files;
 mod hostile;
 mod idle;
+mod operate;
 mod ownership;
 mod pair;
 mod systemd;

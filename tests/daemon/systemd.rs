@@ -23,7 +23,7 @@ fn told(socket: &UnixDatagram, span: Duration) -> Vec<String> {
 
 #[test]
 fn the_manager_is_told_of_readiness_life_and_end() {
-    let Some(mut pair) = Pair::new(Wanted::default()) else { return };
+    let Some(mut pair) = Pair::new(Wanted::patient()) else { return };
     let path = pair.world.dir.join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
