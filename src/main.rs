@@ -60,13 +60,16 @@ fn database(config: &Config) -> Vec<String> {
 }
 
 fn demo(asked: &Demo) -> Result<Exit, Error> {
+    if asked.faults {
+        print!("{}", lab::faults());
+        return Ok(Exit::Ok);
+    }
     let word = |error: String| Error::Usage(error);
+    let chosen = asked.scenarios.iter().map(|name| lab::Scenario::chosen(name).map_err(word));
     let options = lab::DemoOptions {
-        scenarios: asked
-            .scenarios
-            .iter()
-            .map(|name| name.parse().map_err(word))
-            .collect::<Result<_, _>>()?,
+        scenarios: chosen.collect::<Result<Vec<_>, _>>()?.concat(),
+        floor: !asked.no_floor,
+        runs: asked.runs,
         mode: asked.mode.word().parse().map_err(word)?,
         durability: asked.durability.word().parse().map_err(word)?,
         preset: asked.preset.word().parse().map_err(word)?,

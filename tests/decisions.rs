@@ -3,7 +3,9 @@
 
 use std::{env, fs};
 
+use duotone::protocol::identity::{NodeId, Term};
 use duotone::protocol::lead::Authority;
+use duotone::protocol::log::{Fork, Log};
 use duotone::protocol::table::{print, table};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/decisions/table.txt");
@@ -61,5 +63,33 @@ fn nothing_leads_to_active_but_held_addresses_of_a_taker() {
                 other => panic!("{other} leads to active: {row:?}"),
             }
         }
+    }
+}
+
+#[test]
+fn two_logs_part_where_their_branches_do() {
+    let term = |counter, node| Some(Term { counter, node });
+    let log = |timeline, position, branch, forks: &[(u32, u64, Option<Term>)]| Log {
+        timeline,
+        position,
+        branch,
+        forks: forks.iter().map(|&(timeline, at, branch)| Fork { timeline, at, branch }).collect(),
+        unfinished: false,
+    };
+    let (a, b) = (term(2, NodeId::A), term(2, NodeId::B));
+    let short = log(1, 900, None, &[]);
+    let mine = log(2, 1500, a, &[(1, 1000, None)]);
+    let namesake = log(2, 1200, b, &[(1, 1000, None)]);
+    let later = log(3, 2000, term(3, NodeId::B), &[(1, 1000, None), (2, 1300, b)]);
+    let other_fork = log(2, 1200, b, &[(1, 950, None)]);
+    let stranger = log(7, 10, None, &[]);
+    assert_eq!(mine.common(&short), Some(900), "a prefix is common as a whole");
+    assert_eq!(mine.common(&mine), Some(1500));
+    assert_eq!(mine.common(&namesake), Some(1000), "one number, two branches");
+    assert_eq!(mine.common(&later), Some(1000), "and still so when the other went on");
+    assert_eq!(mine.common(&other_fork), Some(950), "the earlier of two forks");
+    assert_eq!(mine.common(&stranger), None);
+    for other in [&short, &namesake, &later, &other_fork] {
+        assert_eq!(mine.common(other), other.common(&mine), "it is the same from both sides");
     }
 }

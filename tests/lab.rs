@@ -57,6 +57,18 @@ fn assert_nothing_left() {
     assert!(!Path::new("/var/tmp").join(own).exists(), "files are left");
 }
 
+/// The README's table of faults is the one that the scenarios are judged by.
+#[test]
+fn the_readme_says_what_the_scenarios_show() {
+    let readme = include_str!("../README.md");
+    let table = duotone::lab::faults();
+    assert!(table.lines().count() > 15, "{table}");
+    assert!(
+        readme.contains(&table),
+        "the README's table of faults is not what `duotone demo --faults` prints:\n{table}"
+    );
+}
+
 #[test]
 fn the_floor_takes_over_real_calls() {
     let Some(_lab) = lab() else { return };
@@ -80,7 +92,7 @@ fn two_owners_and_lost_records_are_seen() {
     assert!(run["ownership"]["overlap_ms"].as_f64() > Some(1000.0), "{}", run["ownership"]);
     assert!(run["records"]["missing"].as_u64() > Some(0), "{}", run["records"]);
     let broken = run["broken"].to_string();
-    for word in ["two owners", "missing", "moved"] {
+    for word in ["two owners", "is lost", "was touched"] {
         assert!(broken.contains(word), "{word:?} is not among what was broken: {broken}");
     }
 }

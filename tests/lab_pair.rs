@@ -1,15 +1,47 @@
-//! The demo's scenarios with the real daemons, in both modes.
+//! The demo's scenarios with the real daemons, by the command that a person types. Each is played
+//! once; the quick ones in both modes, the others in the one or the other by turns.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
+use duotone::lab::Scenario;
 use serde_json::Value;
 
-/// Every scenario, by the command that a person types.
-fn play(mode: &str) {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pair-{mode}.json"));
+/// One lab at a time: two would wait for each other anyway.
+static LAB: Mutex<()> = Mutex::new(());
+
+/// What the pair's lab needs is here; a word why if not.
+fn ready() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root (network namespaces)");
+        return false;
+    }
+    for program in [
+        "/usr/bin/sipp",
+        "/usr/sbin/kamailio",
+        "/usr/lib/postgresql/15/bin/initdb",
+        "/usr/sbin/nft",
+    ] {
+        if !Path::new(program).exists() {
+            eprintln!("skipped: needs {program} (make setup)");
+            return false;
+        }
+    }
+    true
+}
+
+fn play(mode: &str, scenarios: &[Scenario]) {
+    if !ready() {
+        return;
+    }
+    let _lab = LAB.lock().unwrap_or_else(PoisonError::into_inner);
+    let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name()).collect();
+    let file =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pair-{mode}-{}.json", names[0]));
     let output = Command::new(env!("CARGO_BIN_EXE_duotone"))
-        .args(["demo", "--mode", mode, "--json"])
+        .args(["demo", "--no-floor", "--runs", "1", "--mode", mode])
+        .args(["--scenario", &names.join(","), "--json"])
         .arg(&file)
         .output()
         .expect("the demo runs");
@@ -19,34 +51,61 @@ fn play(mode: &str) {
     let text = std::fs::read_to_string(&file).expect("the report is written");
     let report: Value = serde_json::from_str(&text).expect("the report is JSON");
     assert_eq!(report["kept"], true);
+    assert_eq!(report["mode"], mode);
     let runs = report["runs"].as_array().expect("runs");
-    for scenario in ["power-off", "cut-eth1", "kill-pbx"] {
-        let mut played = runs
-            .iter()
-            .filter(|run| run["scenario"] == scenario && run["contestant"] == "duotone")
-            .peekable();
-        assert!(played.peek().is_some(), "{scenario} was not played");
-        for run in played {
-            assert_eq!(run["ownership"]["overlap_ms"], 0.0, "{scenario}: {run}");
-            assert_eq!(run["records"]["missing"], 0, "{scenario}: {run}");
-            assert!(run["calls"]["answered"].as_u64() > Some(100), "{scenario}: {run}");
+    let played: Vec<&str> =
+        runs.iter().map(|run| run["scenario"].as_str().expect("a name")).collect();
+    assert_eq!(played, names);
+    for run in runs {
+        let name = &run["scenario"];
+        assert_eq!(run["contestant"], "duotone", "{name}");
+        assert!(run["calls"]["answered"].as_u64() > Some(20), "{name}: {run}");
+        if name != "split-lan" {
+            assert_eq!(run["records"]["missing"], 0, "{name}: {run}");
+        }
+        if !["split-lan", "freeze", "pause"].iter().any(|one| name == one) {
+            assert_eq!(run["ownership"]["overlap_ms"], 0.0, "{name}: {run}");
         }
     }
 }
 
-/// One test: two labs would wait for each other anyway.
+/// Every other one of those that are not quick.
+fn by_turns(first: usize) -> Vec<Scenario> {
+    // Ten takeovers in a row are what the demo shows; a test of one says as much.
+    let rest = Scenario::ALL.into_iter().filter(|scenario| {
+        !Scenario::QUICK.contains(scenario) && *scenario != Scenario::TenTakeovers
+    });
+    rest.skip(first).step_by(2).collect()
+}
+
 #[test]
-fn every_scenario_keeps_the_promise_in_both_modes() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root (network namespaces)");
-        return;
-    }
-    for program in ["/usr/bin/sipp", "/usr/sbin/kamailio", "/usr/lib/postgresql/15/bin/initdb"] {
-        if !Path::new(program).exists() {
-            eprintln!("skipped: needs {program} (make setup)");
-            return;
-        }
-    }
-    play("address");
-    play("interface");
+fn the_quick_scenarios_keep_the_promise_with_addresses() {
+    play("address", &Scenario::QUICK);
+}
+
+#[test]
+fn the_quick_scenarios_keep_the_promise_with_the_interface() {
+    play("interface", &Scenario::QUICK);
+}
+
+#[test]
+fn half_of_the_faults_end_as_stated_with_addresses() {
+    play("address", &by_turns(0));
+}
+
+#[test]
+fn the_other_half_ends_as_stated_with_the_interface() {
+    play("interface", &by_turns(1));
+}
+
+#[test]
+fn every_scenario_is_played() {
+    let mut played = [&by_turns(0)[..], &by_turns(1), &Scenario::QUICK].concat();
+    played.push(Scenario::TenTakeovers);
+    played.sort();
+    assert_eq!(played, {
+        let mut all = Scenario::ALL.to_vec();
+        all.sort();
+        all
+    });
 }

@@ -234,7 +234,7 @@ impl Pair {
                     DatabaseDeed::StartInPlace => host.state = DatabaseState::Writable,
                     DatabaseDeed::Checkpoint => {}
                     DatabaseDeed::SetSynchronous(on) => host.synchronous = on,
-                    DatabaseDeed::Follow | DatabaseDeed::Rejoin => {
+                    DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. } => {
                         let (timeline, forks) = {
                             let peer = &self.hosts[1 - index];
                             (peer.timeline, peer.forks.clone())

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// The options of `duotone demo`.
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
-    /// Which stories to show, in this order; all of them by default
+    /// Which stories to show, in this order: names (see --faults), `quick`, or `all` (the default)
     #[arg(long = "scenario", value_name = "NAME", value_delimiter = ',')]
     pub scenarios: Vec<String>,
     /// What moves
@@ -22,6 +22,15 @@ pub struct Demo {
     /// Write the results there as well, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// How often the power-off is played, for a median
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub runs: usize,
+    /// Without the bare floor beside it
+    #[arg(long)]
+    pub no_floor: bool,
+    /// Print the table of faults instead: what each story does, and what it must show
+    #[arg(long)]
+    pub faults: bool,
     /// Leave everything up at the end, and say how to look inside
     #[arg(long)]
     pub keep: bool,

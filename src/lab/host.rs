@@ -135,19 +135,15 @@ impl Host {
             .collect()
     }
 
-    /// Kills every process of this name; returns how many there were.
-    pub fn kill_all(&self, name: &str) -> usize {
-        let found: Vec<u32> = self
-            .processes()
-            .into_iter()
-            .filter_map(|(pid, comm)| (comm == name).then_some(pid))
-            .collect();
-        found.iter().filter(|&&pid| signal(pid, Signal::SIGKILL)).count()
+    /// Sends a signal to every process of this name; returns how many there were.
+    pub fn signal_all(&self, name: &str, what: Signal) -> usize {
+        let found = self.processes().into_iter().filter(|(_, comm)| comm == name);
+        found.filter(|(pid, _)| signal(*pid, what)).count()
     }
 
-    /// Stops every process where it stands (until no new one appears), then kills the init and
-    /// with it all of them: none has a moment to say goodbye.
-    pub fn freeze_and_kill(&mut self) {
+    /// Stops every process where it stands, until no new one appears. The kernel goes on: it
+    /// answers for the addresses as long as they live.
+    pub fn freeze(&self) {
         let mut stopped = 0;
         for _ in 0..5 {
             let all = self.processes();
@@ -159,6 +155,19 @@ impl Host {
                 signal(pid, Signal::SIGSTOP);
             }
         }
+    }
+
+    /// Lets every process go on.
+    pub fn thaw(&self) {
+        for (pid, _) in self.processes() {
+            signal(pid, Signal::SIGCONT);
+        }
+    }
+
+    /// Stops every process where it stands, then kills the init and with it all of them: none has a
+    /// moment to say goodbye.
+    pub fn freeze_and_kill(&mut self) {
+        self.freeze();
         if self.init != 0 {
             signal(self.init, Signal::SIGKILL);
             self.init = 0;
@@ -181,7 +190,19 @@ pub fn postgres_user() -> anyhow::Result<User> {
     User::from_name("postgres")?.context("there is no user postgres: install postgresql")
 }
 
-fn signal(pid: u32, signal: Signal) -> bool {
+/// Empties what a machine keeps in memory alone: sockets, and what lies beside them.
+pub fn clear_volatile(files: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(files.join("socket"))? {
+        fs::remove_file(entry?.path())?;
+    }
+    match fs::remove_file(files.join("control.sock")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Sends a signal to a process; false when there is none.
+pub fn signal(pid: u32, signal: Signal) -> bool {
     kill(Pid::from_raw(pid as i32), signal).is_ok()
 }
 

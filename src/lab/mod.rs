@@ -5,17 +5,24 @@
 //! | `world`, `host`, `switch`, `namespaces`, `netlink` | a LAN, a link, two hosts, a phone; power and cables |
 //! | `postgres`, `pbx`, `writer` | what runs on the hosts |
 //! | `node`, `floor` | who keeps it reachable: the daemons, or the bare minimum for comparison |
-//! | `phone`, `records` | who uses it: SIP calls, call records |
+//! | `phone`, `records`, `job` | who uses it: SIP calls, call records, a job on a host |
 //! | `watch`, `packet`, `ownership` | what the wire and the kernels show |
-//! | `scenario`, `outcome`, `report` | the stories, the judgement, the table |
+//! | `autopsy`, `salvage` | what was on a log that was left behind, and what the pair kept of it |
+//! | `history` | the checker of P2 and P5: logs and tables, no files |
+//! | `scenario` | the stories: what is done, what must be seen |
+//! | `stage`, `script`, `play` | a world for them, their doing, their order |
+//! | `outcome`, `report` | the judgement, the table |
 //! | `run_directory`, `clock` | what is left on the machine, and when things happened |
 //!
 //! Everything made is recorded first and removed on every exit; what a crash leaves, the next run
 //! clears.
 
+mod autopsy;
 mod clock;
 mod floor;
+mod history;
 mod host;
+mod job;
 mod namespaces;
 mod netlink;
 mod node;
@@ -24,11 +31,15 @@ mod ownership;
 mod packet;
 mod pbx;
 mod phone;
+mod play;
 mod postgres;
 mod records;
 mod report;
 mod run_directory;
+mod salvage;
 mod scenario;
+mod script;
+mod stage;
 mod switch;
 mod watch;
 mod world;
@@ -45,10 +56,8 @@ use anyhow::Context;
 
 use crate::config::preset;
 use crate::protocol::time::Instant;
-use outcome::Outcome;
 use run_directory::RunDirectory;
-pub use scenario::Scenario;
-use scenario::{Contestant, Stage};
+pub use scenario::{Scenario, faults};
 
 /// What `duotone demo` was asked for.
 #[derive(Clone, Debug)]
@@ -65,7 +74,9 @@ pub struct DemoOptions {
     pub json: Option<PathBuf>,
     /// Leave the last world up and say how to look inside.
     pub keep: bool,
-    /// Who plays: both, unless only the floor is wanted (to try out a machine).
+    /// The bare floor plays too, where it can be compared.
+    pub floor: bool,
+    /// Only the floor plays (to try out a machine).
     pub floor_only: bool,
     /// How often the power-off runs, to give a median.
     pub runs: usize,
@@ -82,6 +93,7 @@ impl Default for DemoOptions {
             preset: Preset::Voice,
             json: None,
             keep: false,
+            floor: true,
             floor_only: false,
             runs: 3,
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("duotone")),
@@ -169,16 +181,6 @@ impl Preset {
     }
 }
 
-impl FromStr for Scenario {
-    type Err = String;
-    fn from_str(word: &str) -> Result<Self, String> {
-        let all = Scenario::ALL;
-        all.into_iter()
-            .find(|scenario| scenario.name() == word)
-            .ok_or_else(|| format!("{word:?} is none of {}", all.map(Scenario::name).join(", ")))
-    }
-}
-
 /// Progress lines with the time since the start.
 pub struct Say(Instant);
 
@@ -210,7 +212,7 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<ExitKind> {
 
 fn play_and_report(options: &DemoOptions) -> anyhow::Result<ExitKind> {
     let mut run = RunDirectory::open()?;
-    let outcome = play_all(options, run.data());
+    let outcome = play::all(options, run.data());
     match &outcome {
         Ok(_) if options.keep => run.keep(),
         // The logs are about to go: show the end of each.
@@ -225,70 +227,6 @@ fn play_and_report(options: &DemoOptions) -> anyhow::Result<ExitKind> {
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(if report::kept(&outcomes) { ExitKind::Kept } else { ExitKind::Broken })
-}
-
-fn play_all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> {
-    let say = Say(clock::now());
-    say.line("making the database cluster");
-    let template = postgres::make_template(data)?;
-    let mut plays = Vec::new();
-    let chosen =
-        if options.scenarios.is_empty() { &Scenario::ALL[..] } else { &options.scenarios[..] };
-    for &scenario in chosen {
-        let runs = if scenario == Scenario::PowerOff { options.runs.max(1) } else { 1 };
-        let contestants: &[Contestant] = match (options.floor_only, scenario) {
-            (true, _) => &[Contestant::BareFloor],
-            // The floor restarts nothing.
-            (false, Scenario::KillPbx) => &[Contestant::Duotone],
-            (false, _) => &[Contestant::BareFloor, Contestant::Duotone],
-        };
-        // The contestants take turns, so that a slow moment of the machine hits both.
-        for _ in 0..runs {
-            plays.extend(contestants.iter().map(|&contestant| (scenario, contestant)));
-        }
-    }
-    let mut outcomes = Vec::new();
-    let count = plays.len();
-    for (index, (scenario, contestant)) in plays.into_iter().enumerate() {
-        println!(
-            "\n{} — {}",
-            scenario.name(),
-            match contestant {
-                Contestant::Duotone => "duotone",
-                Contestant::BareFloor => "the bare floor",
-            }
-        );
-        let files = data.join(format!("run-{index}"));
-        std::fs::create_dir(&files)?;
-        let stage = Stage::set(options, contestant, &files, &template, &say)?;
-        let (outcome, mut world) = stage.play(scenario, contestant, &say)?;
-        print!("{}", report::story(&outcome));
-        let broken = !outcome.broken.is_empty() && contestant == Contestant::Duotone;
-        outcomes.push(outcome);
-        if options.keep && index + 1 == count {
-            say_how_to_look(&world, options);
-            world.keep();
-        } else {
-            if broken {
-                show_logs(&files);
-            }
-            drop(world);
-            let _ = std::fs::remove_dir_all(&files);
-        }
-    }
-    Ok(outcomes)
-}
-
-fn say_how_to_look(world: &world::World, options: &DemoOptions) {
-    let program = options.program.display();
-    println!("\nthe lab stays up until the next run:");
-    for (node, host) in world.hosts.iter().enumerate() {
-        let Some(host) = host else { continue };
-        println!("  {program} status --socket {}", host.files.join("control.sock").display());
-        println!("  ip netns exec {} ip addr          # {}", world::HOSTS[node], host.name);
-    }
-    println!("  ip netns exec {} tcpdump -ni eth0", world::PHONE);
-    println!("  logs: {}/pbx-?/*.log", world.files.display());
 }
 
 /// The last lines of every log below a directory.
@@ -322,6 +260,7 @@ fn require_programs() -> anyhow::Result<()> {
         (initdb.as_str(), "postgresql-15"),
         ("/usr/bin/nsenter", "util-linux"),
         ("/usr/bin/chrt", "util-linux"),
+        ("/usr/sbin/nft", "nftables"),
     ];
     let missing: Vec<String> = needed
         .iter()

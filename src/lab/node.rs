@@ -108,7 +108,7 @@ impl Status {
 /// That did not come about in time; what each node says is in the message.
 pub fn wait_settled(world: &mut World, patience: Duration) -> anyhow::Result<usize> {
     let mut active = None;
-    let settled = clock::wait_until(patience, Duration::from_millis(250), || {
+    let settled = clock::wait_until(patience, Duration::from_millis(100), || {
         let said = [0, 1].map(|node| match &world.hosts[node] {
             Some(host) => Status::of(host),
             None => Status::default(),
@@ -147,12 +147,11 @@ pub struct Cost {
 
 /// The cost of a host's daemon; `None` when it is not there.
 pub fn cost(host: &Host) -> Option<Cost> {
-    let own =
-        host.processes().into_iter().find(|(pid, name)| name == "duotone" && is_daemon(*pid))?;
-    let status = fs::read_to_string(format!("/proc/{}/status", own.0)).ok()?;
+    let own = daemon(host)?;
+    let status = fs::read_to_string(format!("/proc/{own}/status")).ok()?;
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     // The sum over threads, in nanoseconds, finer than the ticks of `stat`.
-    let threads = fs::read_dir(format!("/proc/{}/task", own.0)).ok()?;
+    let threads = fs::read_dir(format!("/proc/{own}/task")).ok()?;
     let cpu_ns: u64 = threads
         .filter_map(|thread| {
             let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
@@ -160,6 +159,12 @@ pub fn cost(host: &Host) -> Option<Cost> {
         })
         .sum();
     Some(Cost { rss_kib: rss.split_whitespace().next()?.parse().ok()?, cpu_ms: cpu_ns / 1_000_000 })
+}
+
+/// A host's daemon, as seen from outside; `None` when it is not there.
+pub fn daemon(host: &Host) -> Option<u32> {
+    let named = host.processes().into_iter().filter(|(_, name)| name == "duotone");
+    named.map(|(pid, _)| pid).find(|&pid| is_daemon(pid))
 }
 
 fn is_daemon(pid: u32) -> bool {

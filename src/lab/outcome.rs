@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::clock::ms_between;
+use super::clock::{ms_between, wait_until};
+use super::history::{self, Account, Client, History, Loss};
 use super::node::Status;
 use super::ownership::{self, Ownership};
-use super::scenario::{Contestant, Scenario};
+use super::scenario::{Contestant, Figure, Owners, Role, Scenario};
+use super::script::Struck;
+use super::stage::Stage;
 use super::watch::Seen;
-use super::world::{NODES, World};
-use super::{floor, postgres};
+use super::world::NODES;
+use super::{Durability, floor, postgres, salvage};
 use crate::protocol::time::Instant;
 
 /// What one run of a scenario showed.
@@ -20,7 +23,7 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Whose.
     pub contestant: Contestant,
-    /// What broke the expectation; empty when it was kept.
+    /// What broke the promise; empty when it was kept.
     pub broken: Vec<String>,
     /// Who served before, and who after.
     pub active: (String, String),
@@ -31,6 +34,8 @@ pub struct Outcome {
     /// Last answered call before → first answered call after, milliseconds (the longest silence
     /// between two answers from the fault on).
     pub outage_ms: f64,
+    /// Measured besides, milliseconds.
+    pub figures: Vec<(Figure, f64)>,
     /// Calls placed, answered, and never answered.
     pub calls: Calls,
     /// Call records.
@@ -56,7 +61,7 @@ pub struct Calls {
     pub lost: usize,
 }
 
-/// Records of one run.
+/// Records since the world was made: a later run must not lose what an earlier one was told.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct RecordCount {
     /// "stored" was said.
@@ -65,96 +70,161 @@ pub struct RecordCount {
     pub present: usize,
     /// Acknowledged and not present.
     pub missing: usize,
+    /// In a salvage and not present.
+    pub salvaged: usize,
+    /// On a log that was left behind and not present.
+    pub left_behind: usize,
     /// Longest time without an acknowledgement from the fault on, milliseconds.
     pub longest_wait_ms: f64,
 }
 
-/// What was done and what was seen.
+/// What was done, and what is known besides.
 pub struct Evidence {
     /// The story.
     pub scenario: Scenario,
-    /// Whose.
-    pub contestant: Contestant,
-    /// When it was struck.
-    pub fault: Instant,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// What was done.
+    pub struck: Struck,
+    /// Since when calls count.
+    pub began: Instant,
     /// Until when calls count.
     pub end: Instant,
     /// Who served before.
     pub was: usize,
-    /// The wire and the kernels.
-    pub seen: Seen,
-    /// Every acknowledged record, and when.
-    pub acknowledged: Vec<(u64, Instant)>,
 }
 
 /// Puts one run together and judges it.
 ///
 /// # Errors
-/// The surviving database cannot be asked.
-pub fn gather(world: &World, evidence: &Evidence) -> anyhow::Result<Outcome> {
-    let Evidence { scenario, contestant, fault, end, was, seen, acknowledged } = evidence;
-    let said = |node: usize| world.hosts[node].as_ref().map(Status::of).unwrap_or_default();
-    let statuses = [said(0), said(1)];
-    let is = match contestant {
+/// A database or a log cannot be read.
+pub fn gather(stage: &mut Stage, evidence: Evidence) -> anyhow::Result<Outcome> {
+    let Evidence { scenario, ref struck, began, end, was, .. } = evidence;
+    let fault = struck.fault;
+    let statuses = [stage.status(0), stage.status(1)];
+    let is = match stage.contestant {
         Contestant::Duotone => [0, 1].into_iter().find(|&node| statuses[node].serves()),
-        Contestant::BareFloor => [0, 1].into_iter().find(|&node| world.hosts[node].is_some()),
+        Contestant::BareFloor => [0, 1].into_iter().find(|&node| stage.world.hosts[node].is_some()),
     };
+    let history = history(stage, is, &statuses, &evidence)?;
+    let account = history::check(&history);
+    let seen = stage.watch.seen();
     let answers: Vec<Instant> = seen.calls.values().filter_map(|call| call.answered).collect();
-    let settled = seen.calls.values().filter(|call| call.invited <= *end).count();
-    let lost = seen.calls.values().filter(|c| c.invited <= *end && c.answered.is_none()).count();
-    let calls = Calls { placed: settled, answered: settled - lost, lost };
-    let present = match is.and_then(|node| world.hosts[node].as_ref()) {
-        Some(host) => postgres::records_present(&host.files.join("socket"))?,
-        None => Default::default(),
-    };
-    let missing = acknowledged.iter().filter(|(number, _)| !present.contains(number)).count();
-    let stored: Vec<Instant> = acknowledged.iter().map(|&(_, at)| at).collect();
-    let records = RecordCount {
-        acknowledged: acknowledged.len(),
-        present: present.len(),
-        missing,
-        longest_wait_ms: longest_silence(&stored, *fault, *end),
-    };
-    let off = (*scenario == Scenario::PowerOff).then_some((*was, *fault));
-    let ownership = ownership::judge(seen, off, *fault, *end);
-    let (why, steps) = match (contestant, is) {
+    let stored: Vec<Instant> = history.clients[0].acknowledged.iter().map(|line| line.at).collect();
+    let ownership = ownership::judge(&seen, was, fault, end);
+    let (why, steps) = match (stage.contestant, is) {
         (Contestant::Duotone, Some(node)) => {
             (statuses[node].text("why").to_owned(), statuses[node].timeline())
         }
         (Contestant::BareFloor, Some(node)) => (
             "silence".to_owned(),
-            world.hosts[node].as_ref().map(floor::journal).unwrap_or_default(),
+            stage.world.hosts[node].as_ref().map(floor::journal).unwrap_or_default(),
         ),
         (_, None) => ("nobody serves".to_owned(), Vec::new()),
     };
     let name = |node: Option<usize>| node.map_or("nobody", |node| NODES[node]).to_owned();
+    let mut figures = struck.figures.clone();
+    if matches!(scenario.statement().owners, Owners::Wake(_)) {
+        figures.push((Figure::WakeWindow, ownership.overlap_ms));
+    }
     let mut outcome = Outcome {
-        scenario: *scenario,
-        contestant: *contestant,
-        broken: Vec::new(),
-        active: (name(Some(*was)), name(is)),
+        scenario,
+        contestant: stage.contestant,
+        broken: struck.broken.clone(),
+        active: (name(Some(was)), name(is)),
         why,
-        timeline: timeline(steps, seen, &ownership, *fault),
-        outage_ms: longest_silence(&answers, *fault, *end),
-        calls,
-        records,
+        timeline: timeline(steps, &seen, &ownership, fault),
+        outage_ms: longest_silence(&answers, fault, end),
+        figures,
+        calls: calls(&seen, began, end),
+        records: records(&account, longest_silence(&stored, fault, end)),
         ownership,
-        rss_kib: None,
-        cpu_percent: None,
+        rss_kib: stage.idle.rss_kib,
+        cpu_percent: stage.idle.cpu_percent,
         status: is.map(|node| statuses[node].value().clone()).unwrap_or_default(),
     };
-    outcome.broken = judge(&outcome, *was, is, seen.blind, answers.iter().any(|at| at > fault));
+    let answered = answers.iter().any(|at| *at > fault);
+    let found = judge(&outcome, was, is, answered);
+    outcome.broken.extend(found);
+    outcome.broken.extend(first_few(&account));
+    if seen.blind {
+        outcome.broken.push("a watcher missed something".to_owned());
+    }
     Ok(outcome)
 }
 
-/// What of the expectation was not kept.
-fn judge(
-    outcome: &Outcome,
-    was: usize,
+/// Every log and table, each read before what must contain it.
+fn history(
+    stage: &mut Stage,
     is: Option<usize>,
-    blind: bool,
-    answered: bool,
-) -> Vec<String> {
+    statuses: &[Status; 2],
+    evidence: &Evidence,
+) -> anyhow::Result<History> {
+    let acknowledged = stage.records.acknowledged()?;
+    let calls = history::read_calls(&std::fs::read_to_string(stage.files.join("calls.log"))?)
+        .map_err(|torn| anyhow::anyhow!("{torn}"))?;
+    let standby = is.map(|node| 1 - node).filter(|&node| statuses[node].text("role") == "standby");
+    let last = acknowledged.last().map(|line| line.number);
+    let mut copy = None;
+    if let Some(node) = standby {
+        let socket = stage.socket(node);
+        // Received is not replayed yet.
+        wait_until(Duration::from_secs(3), Duration::from_millis(50), || {
+            copy = postgres::rows(&socket).ok();
+            copy.as_ref().zip(last).is_some_and(|(rows, last)| rows.contains(&last))
+        })?;
+    }
+    let mut serving = None;
+    if let Some(node) = is {
+        let socket = stage.socket(node);
+        // A commit that waits for the standby may be seen there first.
+        let covers = |rows: &[u64]| copy.iter().flatten().max() <= rows.iter().max();
+        wait_until(Duration::from_secs(3), Duration::from_millis(50), || {
+            serving = postgres::rows(&socket).ok();
+            serving.as_deref().is_some_and(covers)
+        })?;
+    }
+    let mut salvaged = Vec::new();
+    for name in NODES {
+        salvaged.extend(salvage::rows(&stage.world.files.join(name).join("state"))?);
+    }
+    let phone =
+        Client { name: "the phone".to_owned(), asked: 1..=stage.records.asked(), acknowledged };
+    let clients = std::iter::once(phone).chain(stage.jobs.iter().cloned()).collect();
+    let stated = evidence.durability == Durability::Async
+        || evidence.scenario.statement().owners == Owners::Split;
+    let loss = if stated { Loss::Stated { returned: standby.is_some() } } else { Loss::Never };
+    // A log whose host is not back yet cannot have been thrown away.
+    let branches = if standby.is_some() { stage.branches()?.to_vec() } else { Vec::new() };
+    Ok(History { clients, calls, serving, standby: copy, branches, salvaged, loss })
+}
+
+fn calls(seen: &Seen, began: Instant, end: Instant) -> Calls {
+    let settled = seen.calls.values().filter(|call| call.invited >= began && call.invited <= end);
+    let placed = settled.clone().count();
+    let lost = settled.filter(|call| call.answered.is_none()).count();
+    Calls { placed, answered: placed - lost, lost }
+}
+
+fn records(account: &Account, longest_wait_ms: f64) -> RecordCount {
+    let &Account { acknowledged, present, missing, salvaged, left_behind, .. } = account;
+    RecordCount { acknowledged, present, missing, salvaged, left_behind, longest_wait_ms }
+}
+
+/// The violations in words; many of one kind say no more than the first few.
+fn first_few(account: &Account) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let all = &account.violations;
+    let mut words: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
+    if all.len() > SHOWN {
+        words.push(format!("and {} more of the history", all.len() - SHOWN));
+    }
+    words
+}
+
+/// What of the statement was not kept.
+fn judge(outcome: &Outcome, was: usize, is: Option<usize>, answered: bool) -> Vec<String> {
+    let statement = outcome.scenario.statement();
     let mut broken = Vec::new();
     let mut must = |kept: bool, words: String| {
         if !kept {
@@ -163,24 +233,37 @@ fn judge(
     };
     must(is.is_some(), "nobody serves at the end".to_owned());
     must(answered, "no call was answered after the fault".to_owned());
-    let missing = outcome.records.missing;
-    must(missing == 0, format!("{missing} acknowledged records are missing"));
     let overlap = outcome.ownership.overlap_ms;
-    must(overlap == 0.0, format!("the address had two owners for {overlap:.1} ms"));
-    let late = outcome.ownership.late_claims;
-    must(late == 0, format!("the old owner claimed the address {late} times after the new one"));
-    must(!blind, "a watcher missed something".to_owned());
-    let moved = outcome.ownership.moves;
+    let two = format!("the address had two owners for {overlap:.1} ms");
+    match statement.owners {
+        Owners::One => must(overlap == 0.0, two),
+        Owners::Wake(most) => must(overlap <= most.as_secs_f64() * 1000.0, two),
+        Owners::Split => must(overlap > 0.0, "the LAN was not split".to_owned()),
+    }
+    let false_claims = outcome.ownership.false_claims;
+    must(
+        false_claims == 0,
+        format!("a host claimed the address {false_claims} times without having it"),
+    );
+    let moves = outcome.ownership.moves;
+    match statement.role {
+        Role::Untouched => {
+            must(is == Some(was), "the role moved".to_owned());
+            must(moves == 0, format!("an address was touched {moves} times"));
+        }
+        Role::Moved => must(is == Some(1 - was), "the other does not serve".to_owned()),
+        Role::Either => {}
+    }
     let lost = outcome.calls.lost;
-    match outcome.scenario {
-        Scenario::PowerOff => must(is == Some(1 - was), "the standby did not take over".to_owned()),
-        Scenario::CutEth1 => {
-            must(is == Some(was) && moved == 0, "the role or an address moved".to_owned());
-            must(lost == 0, format!("{lost} calls were lost"));
-        }
-        Scenario::KillPbx => {
-            must(is == Some(was) && moved == 0, "the role or an address moved".to_owned());
-        }
+    must(statement.calls_lost || lost == 0, format!("{lost} calls were lost"));
+    let within = |what: &str, ms: f64, most: Duration| {
+        (ms <= most.as_secs_f64() * 1000.0, format!("{what} took {ms:.0} ms, more than {most:?}"))
+    };
+    for (kept, words) in [
+        within("a caller's outage", outcome.outage_ms, statement.outage),
+        within("a commit", outcome.records.longest_wait_ms, statement.stall),
+    ] {
+        must(kept, words);
     }
     broken
 }
@@ -211,12 +294,12 @@ fn timeline(
 
 /// The longest time between two successes, from the last one before `from` to `until`.
 fn longest_silence(successes: &[Instant], from: Instant, until: Instant) -> f64 {
-    let mut times: Vec<Instant> = successes.to_vec();
+    let mut times: Vec<Instant> = successes.iter().copied().filter(|at| *at <= until).collect();
     times.sort();
-    let start = times.iter().rposition(|at| *at <= from).unwrap_or(0);
-    let mut previous = times.get(start).copied().unwrap_or(from);
+    let before = times.partition_point(|at| *at <= from);
+    let mut previous = times[..before].last().copied().unwrap_or(from);
     let mut longest: f64 = 0.0;
-    for at in times.into_iter().skip(start + 1).chain([until]) {
+    for at in times.into_iter().skip(before).chain([until]) {
         longest = longest.max(ms_between(previous, at));
         previous = previous.max(at);
     }
@@ -237,5 +320,7 @@ mod tests {
         assert_eq!(longest_silence(&answers, at(40), at(270)), 220.0);
         assert_eq!(longest_silence(&answers, at(40), at(900)), 640.0, "no answer since is silence");
         assert_eq!(longest_silence(&[], at(40), at(90)), 50.0);
+        assert_eq!(longest_silence(&answers, at(5), at(200)), 170.0, "from the fault on");
+        assert_eq!(longest_silence(&answers, at(40), at(200)), 170.0, "what came later is later");
     }
 }

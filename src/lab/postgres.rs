@@ -1,12 +1,11 @@
 //! The pair's databases, as an administrator leaves them: one cluster made once, its cold copy on
 //! both hosts, each listening on the dedicated link for the other.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::unistd::{User, chown};
@@ -115,12 +114,26 @@ pub fn wait_streaming(world: &mut World, primary: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The numbers of the records that a server has.
-pub fn records_present(socket: &Path) -> anyhow::Result<BTreeSet<u64>> {
-    query(socket, "SELECT id::text FROM cdr")?
+/// The numbers of the records that a server has, each as often as it is there.
+pub fn rows(socket: &Path) -> anyhow::Result<Vec<u64>> {
+    // Not by way of the index: a row that stands twice is to be seen.
+    query(socket, "SELECT id::text FROM (SELECT id FROM cdr OFFSET 0) AS every_row")?
         .into_iter()
         .map(|id| id.parse().context("a record's number"))
         .collect()
+}
+
+/// A replica that came after `wall` streams from this server, and has what it sends. One whose log
+/// has left this server's comes and goes, and never has it.
+pub fn streams_since(socket: &Path, wall: SystemTime) -> bool {
+    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let sql = format!(
+        "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' \
+         AND application_name NOT LIKE 'pg\\_%' AND backend_start >= to_timestamp({:.3}) \
+         AND flush_lsn >= pg_current_wal_flush_lsn() - 65536::numeric",
+        since.as_secs_f64()
+    );
+    query(socket, &sql).is_ok_and(|rows| !rows.is_empty())
 }
 
 /// The first column of a statement's rows, as text.

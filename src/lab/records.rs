@@ -1,16 +1,18 @@
 //! The phone's side of the call records: one numbered record after the other, asked again every
-//! 20 ms until it is acknowledged; every acknowledgement is on disk before it counts.
+//! 20 ms until it is acknowledged; every acknowledgement is on disk before it counts. What was
+//! acknowledged is read from there.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::clock;
+use super::history::{self, Acknowledged};
 use super::namespaces;
 use super::world::{FLOATING, PHONE};
 use super::writer::{self, PORT};
@@ -22,44 +24,59 @@ const BETWEEN: Duration = Duration::from_millis(5);
 /// A running client.
 pub struct Records {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<(u64, Instant)>>>,
+    log: PathBuf,
+    asked: Arc<AtomicU64>,
+    acknowledged: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Records {
     /// Starts in the phone's namespace; `log` gets one line per acknowledged record.
     pub fn start(log: &Path) -> anyhow::Result<Self> {
+        let mut records = Records {
+            stop: Arc::default(),
+            log: log.to_owned(),
+            asked: Arc::default(),
+            acknowledged: Arc::default(),
+            thread: None,
+        };
         let mut log = File::create(log)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let (halt, list) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+        let halt = Arc::clone(&records.stop);
+        let (asked, acknowledged) = (Arc::clone(&records.asked), Arc::clone(&records.acknowledged));
         let thread = namespaces::thread_in(PHONE, move || {
             let Ok(socket) = open() else { return };
             let mut number = 0;
             while !halt.load(Ordering::Relaxed) {
                 number += 1;
+                asked.store(number, Ordering::SeqCst);
                 let Some(at) = ask(&socket, number, &halt) else { return };
                 let line = format!("{number} {}\n", at.as_nanos());
                 // Unlogged is unacknowledged.
                 if log.write_all(line.as_bytes()).and_then(|()| log.sync_data()).is_err() {
                     return;
                 }
-                list.lock().unwrap_or_else(PoisonError::into_inner).push((number, at));
+                acknowledged.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(BETWEEN);
             }
         })?;
-        Ok(Records { stop, acknowledged, thread: Some(thread) })
+        records.thread = Some(thread);
+        Ok(records)
     }
 
     /// How many are acknowledged so far.
     pub fn count(&self) -> usize {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Stops; returns every acknowledged record and when.
-    pub fn stop(mut self) -> Vec<(u64, Instant)> {
-        self.halt();
-        std::mem::take(&mut *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The highest number asked for so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Every acknowledged record, from the log on disk.
+    pub fn acknowledged(&self) -> anyhow::Result<Vec<Acknowledged>> {
+        let text = fs::read_to_string(&self.log)?;
+        history::read_records(&text).map_err(|torn| anyhow::anyhow!("{torn}"))
     }
 
     fn halt(&mut self) {

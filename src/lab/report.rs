@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::DemoOptions;
 use super::outcome::Outcome;
-use super::scenario::{Contestant, Scenario};
+use super::scenario::{Contestant, Figure, Scenario};
 
 /// One scenario's story.
 pub fn story(outcome: &Outcome) -> String {
     let (before, after) = &outcome.active;
     let mut text = format!(
         "  expected: {}\n  {before} served before; {after} serves now: {}\n",
-        outcome.scenario.expectation(),
+        outcome.scenario.statement().shows,
         outcome.why
     );
     for (ms, words) in &outcome.timeline {
@@ -24,13 +24,22 @@ pub fn story(outcome: &Outcome) -> String {
         outcome.outage_ms, calls.placed, calls.answered, calls.lost
     );
     text += &format!(
-        "  records acknowledged {}, present {}, missing {}; longest wait {:.0} ms\n",
-        records.acknowledged, records.present, records.missing, records.longest_wait_ms
+        "  records acknowledged {}, present {}, missing {}; on logs left behind {}, in salvages {}; \
+         longest wait {:.0} ms\n",
+        records.acknowledged,
+        records.present,
+        records.missing,
+        records.left_behind,
+        records.salvaged,
+        records.longest_wait_ms
     );
     text += &format!(
-        "  two owners for {:.1} ms (kernels), late claims {} (ARP), address changes {}\n",
-        ownership.overlap_ms, ownership.late_claims, ownership.moves
+        "  two owners for {:.1} ms (kernels), false claims {} (ARP), address changes {}\n",
+        ownership.overlap_ms, ownership.false_claims, ownership.moves
     );
+    for (figure, ms) in &outcome.figures {
+        text += &format!("  {}: {ms:.0} ms\n", figure.words());
+    }
     text += &verdict(outcome);
     text
 }
@@ -56,8 +65,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
         "verdict",
         "outage, ms",
         "calls lost",
-        "records",
+        "records missing",
+        "salvaged",
         "two owners, ms",
+        "besides, ms",
     ]);
     for scenario in Scenario::ALL {
         for contestant in [Contestant::Duotone, Contestant::BareFloor] {
@@ -73,26 +84,63 @@ pub fn table(outcomes: &[Outcome]) -> String {
     format!("{table}\n{}", costs(outcomes))
 }
 
-fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String; 7] {
+fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String; 9] {
     let kept = all.iter().all(|one| one.broken.is_empty());
     let (whose, verdict) = match contestant {
         Contestant::Duotone => ("", if kept { "kept" } else { "BROKEN" }),
         Contestant::BareFloor => (", bare floor", ""),
     };
     let sum = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).sum::<usize>();
+    let most = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).max().unwrap_or(0);
     let overlap = all.iter().map(|one| one.ownership.overlap_ms).fold(0.0, f64::max);
-    let acknowledged = sum(|one| one.records.acknowledged);
-    let missing = sum(|one| one.records.missing);
     let lost = sum(|one| one.calls.lost);
+    // Records are counted since the world was made: runs share one, so no sum of them is true.
+    let records = (most(|one| one.records.missing), most(|one| one.records.acknowledged));
     [
         format!("{}{whose}", scenario.name()),
         all.len().to_string(),
         verdict.to_owned(),
         spread(all.iter().map(|one| one.outage_ms).collect()),
         format!("{lost} of {}", sum(|one| one.calls.placed)),
-        format!("{missing} missing of {acknowledged}"),
+        format!("{} of {}", records.0, records.1),
+        most(|one| one.records.salvaged).to_string(),
         format!("{overlap:.0}"),
+        besides(scenario, contestant, all),
     ]
+}
+
+/// What was measured besides, and the goal where there is one.
+fn besides(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> String {
+    let measured = |figure: Figure| -> Vec<f64> {
+        let of = |one: &&Outcome| match figure {
+            Figure::Outage => vec![one.outage_ms],
+            _ => one
+                .figures
+                .iter()
+                .filter(|(which, _)| *which == figure)
+                .map(|(_, ms)| *ms)
+                .collect(),
+        };
+        all.iter().flat_map(of).collect()
+    };
+    let goal = scenario.statement().goal.filter(|_| contestant == Contestant::Duotone);
+    let mut figures: Vec<Figure> =
+        all.iter().flat_map(|one| &one.figures).map(|(figure, _)| *figure).collect();
+    figures.extend(goal.map(|(figure, _)| figure));
+    figures.sort();
+    figures.dedup();
+    let words = figures.into_iter().map(|figure| {
+        let values = measured(figure);
+        let wanted = match goal.filter(|(wanted, _)| *wanted == figure) {
+            Some((_, most)) if values.iter().any(|ms| *ms > most) => {
+                format!(", goal {most:.0} MISSED")
+            }
+            Some((_, most)) => format!(", goal {most:.0} met"),
+            None => String::new(),
+        };
+        format!("{} {}{wanted}", figure.words(), spread(values))
+    });
+    words.collect::<Vec<_>>().join("\n")
 }
 
 fn costs(outcomes: &[Outcome]) -> String {

@@ -1,60 +1,34 @@
-//! The demo's stories: what is done to the pair, and what is expected.
+//! The demo's stories: what is done to the pair, and what must be seen then. The README's table of
+//! faults is printed from here, and the judgement reads nothing else.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::clock::{self, ms_between, pause};
-use super::node;
-use super::outcome::{Evidence, Outcome, gather};
-use super::phone::Phone;
-use super::records::Records;
-use super::watch::Watch;
-use super::world::{NODES, World};
-use super::{DemoOptions, Say, floor, pbx, postgres};
-use crate::protocol::time::Instant;
-
-/// How long calls flow before anything happens to the pair.
-const STEADY: Duration = Duration::from_secs(3);
-/// A call may take this long to be answered before it counts as lost.
-const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
-
 /// A story.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // `statement` says of each what it is.
 pub enum Scenario {
-    /// The active host loses power.
     PowerOff,
-    /// The dedicated link drops everything for five seconds.
+    Return,
+    Switchover,
     CutEth1,
-    /// The SIP server on the active host is killed.
     KillPbx,
-}
-
-impl Scenario {
-    /// All, in the order in which they are shown.
-    pub const ALL: [Scenario; 3] = [Scenario::PowerOff, Scenario::CutEth1, Scenario::KillPbx];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scenario::PowerOff => "power-off",
-            Scenario::CutEth1 => "cut-eth1",
-            Scenario::KillPbx => "kill-pbx",
-        }
-    }
-
-    /// What must happen, in a sentence.
-    pub fn expectation(self) -> &'static str {
-        match self {
-            Scenario::PowerOff => {
-                "the standby takes over, calls are answered again, no acknowledged record is lost, \
-                 the address never has two owners"
-            }
-            Scenario::CutEth1 => "nothing moves, no call is lost",
-            Scenario::KillPbx => "restarted in place, nothing moves",
-        }
-    }
+    CutEth0,
+    CutBoth,
+    CutPaths,
+    Freeze,
+    Pause,
+    KillDaemon,
+    HangDaemon,
+    KillDatabase,
+    HangDatabase,
+    StandbyLost,
+    PowerBoth,
+    PowerBothOne,
+    TenTakeovers,
+    SplitLan,
 }
 
 /// Who keeps the pair reachable.
@@ -67,170 +41,350 @@ pub enum Contestant {
     BareFloor,
 }
 
-/// A world with a contestant in it and calls flowing.
-pub struct Stage {
-    /// The world.
-    pub world: World,
-    watch: Watch,
-    phone: Phone,
-    records: Records,
-    active: usize,
-    rss_kib: Option<u64>,
-    cpu_percent: Option<f64>,
+/// Where the role must be at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Where it was, and no address was touched.
+    Untouched,
+    /// On the other node.
+    Moved,
+    /// On either.
+    Either,
 }
 
-impl Stage {
-    /// Builds everything and lets calls flow for a while.
-    pub fn set(
-        options: &DemoOptions,
-        contestant: Contestant,
-        files: &std::path::Path,
-        template: &std::path::Path,
-        say: &Say,
-    ) -> anyhow::Result<Self> {
-        say.line("building the LAN, the link, two hosts and a phone");
-        let mut world =
-            World::build(files, options.mode == super::Mode::Address, &options.program)?;
-        let watch = Watch::start(&files.join("calls.log"))?;
-        let active = match contestant {
-            Contestant::Duotone => start_pair(&mut world, options, template, say)?,
-            Contestant::BareFloor => start_floor(&mut world, options, template, say)?,
-        };
-        say.line(&format!("{} serves; the phone registers and calls", NODES[active]));
-        let mut phone = Phone::start(files)?;
-        phone.register(Duration::from_secs(15))?;
-        phone.call()?;
-        let records = Records::start(&files.join("records.log"))?;
-        let before = world.hosts[active].as_ref().and_then(node::cost);
-        let began = clock::now();
-        pause(STEADY)?;
-        let after = world.hosts[active].as_ref().and_then(node::cost);
-        let span_ms = ms_between(began, clock::now());
-        let cpu_percent = before.zip(after).map(|(before, after)| {
-            after.cpu_ms.saturating_sub(before.cpu_ms) as f64 / span_ms * 100.0
-        });
-        anyhow::ensure!(
-            watch.last_answer().is_some(),
-            "no call is answered; see {}",
-            files.display()
-        );
-        anyhow::ensure!(records.count() > 0, "no record is stored; see {}", files.display());
-        let rss_kib = after.map(|cost| cost.rss_kib);
-        Ok(Stage { world, watch, phone, records, active, rss_kib, cpu_percent })
-    }
+/// How many owners the address may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owners {
+    /// Never two.
+    One,
+    /// Two for no longer than this: the wake window of a thawed host.
+    Wake(Duration),
+    /// Two while the LAN is split: the exception of P1 under the LAN's arbitration alone.
+    Split,
+}
 
-    /// Does what the story says, looks on, and judges.
-    pub fn play(
-        mut self,
-        scenario: Scenario,
-        contestant: Contestant,
-        say: &Say,
-    ) -> anyhow::Result<(Outcome, World)> {
-        let fault = self.strike(scenario, say)?;
-        let unhealed = match (contestant, scenario) {
-            (Contestant::Duotone, Scenario::CutEth1 | Scenario::KillPbx) => self.heal(say)?,
-            _ => None,
-        };
-        let end = clock::now();
-        pause(ANSWER_PATIENCE)?;
-        self.phone.hang_up();
-        let acknowledged = self.records.stop();
-        let seen = self.watch.seen();
-        drop(self.watch);
-        let mut outcome = gather(
-            &self.world,
-            &Evidence { scenario, contestant, fault, end, was: self.active, seen, acknowledged },
-        )?;
-        outcome.broken.extend(unhealed);
-        (outcome.rss_kib, outcome.cpu_percent) = (self.rss_kib, self.cpu_percent);
-        Ok((outcome, self.world))
-    }
+/// What a story promises.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Statement {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What is done to the pair.
+    pub fault: &'static str,
+    /// What must be seen, in a sentence.
+    pub shows: &'static str,
+    /// Where the role must be.
+    pub role: Role,
+    /// Owners of the address.
+    pub owners: Owners,
+    /// A call may stay unanswered.
+    pub calls_lost: bool,
+    /// A caller's outage ends within this.
+    pub outage: Duration,
+    /// Commits wait no longer than this.
+    pub stall: Duration,
+    /// A figure that is wanted, and at most how many milliseconds it should be: shown beside what
+    /// was measured. Missing it breaks no promise.
+    pub goal: Option<(Figure, f64)>,
+}
 
-    /// After the fault: one serves, the other stands by, certified. Says what is wrong if not.
-    fn heal(&mut self, say: &Say) -> anyhow::Result<Option<String>> {
-        match node::wait_settled(&mut self.world, Duration::from_secs(15)) {
-            Ok(_) => {
-                say.line("the standby is certified");
-                Ok(None)
+/// What is measured besides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Figure {
+    /// A caller's outage.
+    Outage,
+    /// From the start of a returning host's daemon to its database streaming again.
+    Rejoin,
+    /// From the same to the standby being certified: the next takeover loses nothing.
+    Certified,
+    /// How long a thawed host still held the role that the other had taken.
+    WakeWindow,
+    /// A planned move as its command saw it.
+    Command,
+}
+
+impl Figure {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Figure::Outage => "outage",
+            Figure::Rejoin => "rejoin",
+            Figure::Certified => "good standby again",
+            Figure::WakeWindow => "wake window",
+            Figure::Command => "command",
+        }
+    }
+}
+
+/// The wake window: the pulse of a thawed host runs before everything else; the rest is the lab's
+/// own machine with two processors for both hosts and the phone.
+const WAKE: Duration = Duration::from_millis(250);
+
+impl Scenario {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Scenario; 19] = [
+        Scenario::PowerOff,
+        Scenario::Return,
+        Scenario::Switchover,
+        Scenario::CutEth1,
+        Scenario::KillPbx,
+        Scenario::CutEth0,
+        Scenario::CutBoth,
+        Scenario::CutPaths,
+        Scenario::Freeze,
+        Scenario::Pause,
+        Scenario::KillDaemon,
+        Scenario::HangDaemon,
+        Scenario::KillDatabase,
+        Scenario::HangDatabase,
+        Scenario::StandbyLost,
+        Scenario::PowerBoth,
+        Scenario::PowerBothOne,
+        Scenario::TenTakeovers,
+        Scenario::SplitLan,
+    ];
+
+    /// The three that need neither a return nor a planned move.
+    pub const QUICK: [Scenario; 3] = [Scenario::PowerOff, Scenario::CutEth1, Scenario::KillPbx];
+
+    /// What a word on the command line means: one by its name, `quick`, or `all`.
+    ///
+    /// # Errors
+    /// It is none; those that are, are in the message.
+    pub fn chosen(word: &str) -> Result<Vec<Scenario>, String> {
+        match word {
+            "all" => Ok(Scenario::ALL.to_vec()),
+            "quick" => Ok(Scenario::QUICK.to_vec()),
+            name => {
+                let all = Scenario::ALL;
+                let found = all.into_iter().find(|scenario| scenario.name() == name);
+                let names = || all.map(Scenario::name).join(", ");
+                found
+                    .map(|scenario| vec![scenario])
+                    .ok_or_else(|| format!("{name:?} is none of all, quick, {}", names()))
             }
-            Err(error) if error.is::<clock::Interrupted>() => Err(error),
-            Err(error) => Ok(Some(error.to_string())),
         }
     }
 
-    fn strike(&mut self, scenario: Scenario, say: &Say) -> anyhow::Result<Instant> {
-        let name = NODES[self.active];
-        let fault = match scenario {
-            Scenario::PowerOff => {
-                let fault = self.world.power_off(self.active)?;
-                say.line(&format!("{name} has no power"));
-                fault
-            }
-            Scenario::CutEth1 => {
-                let fault = self.world.cut_link(true)?;
-                say.line("eth1 drops everything, silently");
-                pause(Duration::from_secs(5))?;
-                self.world.cut_link(false)?;
-                say.line("eth1 works again");
-                fault
-            }
-            Scenario::KillPbx => {
-                let fault = clock::now();
-                let killed = self.world.host(self.active)?.kill_all("kamailio");
-                anyhow::ensure!(killed > 0, "there was no kamailio to kill on {name}");
-                say.line(&format!("kamailio on {name} is killed"));
-                fault
-            }
-        };
-        let stored = self.records.count();
-        let back = clock::wait_until(Duration::from_secs(15), Duration::from_millis(20), || {
-            self.watch.last_answer().is_some_and(|at| at > fault) && self.records.count() > stored
-        })?;
-        say.line(if back { "calls are answered, records stored" } else { "no service" });
-        pause(Duration::from_secs(2))?;
-        Ok(fault)
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        self.statement().name
+    }
+
+    /// What it promises.
+    #[rustfmt::skip] // one story after the other, each in the same order
+    pub fn statement(self) -> Statement {
+        match self {
+            Scenario::PowerOff => moved(
+                "power-off",
+                "the active host loses its power",
+                "the standby takes over; calls are answered again, no acknowledged record is lost",
+                s(3), s(3),
+            ),
+            Scenario::Return => Statement {
+                goal: Some((Figure::Rejoin, 3000.0)),
+                ..untouched(
+                    "return",
+                    "the host that lost its power gets it back",
+                    "it rejoins by itself and is a good standby again; nothing moves, no call is lost, \
+                     no row that only it had is thrown away",
+                    s(1),
+                )
+            },
+            Scenario::Switchover => Statement {
+                goal: Some((Figure::Outage, 500.0)),
+                ..moved(
+                    "switchover",
+                    "`duotone switchover` on the active host",
+                    "the roles change on purpose; no acknowledged record is lost, the old active host \
+                     is a good standby",
+                    s(3), s(3),
+                )
+            },
+            Scenario::CutEth1 => untouched(
+                "cut-eth1",
+                "eth1 drops everything for five seconds",
+                "nothing moves, no call is lost: the LAN is the second path; commits stall once, \
+                 until the active host no longer waits for the replication over eth1",
+                s(8),
+            ),
+            Scenario::KillPbx => Statement {
+                calls_lost: true,
+                outage: s(3),
+                ..untouched(
+                    "kill-pbx",
+                    "the SIP server of the active host is killed",
+                    "it is restarted in place, nothing moves",
+                    s(1),
+                )
+            },
+            Scenario::CutEth0 => moved(
+                "cut-eth0",
+                "the LAN cable of the active host is cut",
+                "the role is handed to the standby over eth1; when the cable works again nothing moves",
+                s(8), s(8),
+            ),
+            Scenario::CutBoth => moved(
+                "cut-both",
+                "both cables of the active host are cut for five seconds",
+                "the standby takes over; the cut host gives up by itself, and rejoins when its cables \
+                 work again",
+                s(3), s(3),
+            ),
+            Scenario::CutPaths => untouched(
+                "cut-paths",
+                "no frame passes from host to host, ARP excepted; both are on the LAN",
+                "nothing moves, no call is lost: the address is answered, so the standby may not take \
+                 it; commits stall once, until the active host serves alone",
+                s(8),
+            ),
+            Scenario::Freeze => Statement {
+                owners: Owners::Wake(WAKE),
+                goal: Some((Figure::WakeWindow, 20.0)),
+                ..moved(
+                    "freeze",
+                    "every process of the active host stops for ten seconds; its kernel lives",
+                    "its addresses expire, the standby takes over; when it thaws it drops the role \
+                     before anything else, and rejoins",
+                    s(8), s(8),
+                )
+            },
+            Scenario::Pause => Statement {
+                owners: Owners::Wake(WAKE),
+                goal: Some((Figure::WakeWindow, 20.0)),
+                ..moved(
+                    "pause",
+                    "the active host stops as a paused machine does, for less than its addresses live",
+                    "the standby takes over; when the host goes on it still has the addresses, and \
+                     drops them before anything else (the wake window)",
+                    s(3), s(3),
+                )
+            },
+            Scenario::KillDaemon => moved(
+                "kill-daemon",
+                "the daemon of the active host is killed (-9); kernel and database live",
+                "its addresses expire and its database is stopped before the standby takes over; \
+                 started again, it rejoins",
+                s(8), s(8),
+            ),
+            Scenario::HangDaemon => moved(
+                "hang-daemon",
+                "the daemon of the active host hangs (SIGSTOP) for ten seconds",
+                "its addresses expire, the standby takes over; when it goes on it rejoins",
+                s(8), s(8),
+            ),
+            Scenario::KillDatabase => Statement {
+                role: Role::Either,
+                ..moved(
+                    "kill-database",
+                    "every process of the active host's database is killed (-9)",
+                    "the database is started again, or the standby has the role; no acknowledged \
+                     record is lost",
+                    s(15), s(15),
+                )
+            },
+            Scenario::HangDatabase => Statement {
+                role: Role::Either,
+                ..moved(
+                    "hang-database",
+                    "every process of the active host's database stops (SIGSTOP) and is not let go",
+                    "the database is replaced or the standby has the role; no acknowledged record is \
+                     lost",
+                    s(30), s(30),
+                )
+            },
+            Scenario::StandbyLost => untouched(
+                "standby-lost",
+                "the standby loses its power, and gets it back",
+                "no call is lost; commits stall once, then the active host serves alone; the standby \
+                 rejoins",
+                s(8),
+            ),
+            Scenario::PowerBoth => Statement {
+                role: Role::Either,
+                ..moved(
+                    "power-both",
+                    "both hosts lose their power and get it back together",
+                    "one serves, the other stands by; no acknowledged record is lost",
+                    s(25), s(25),
+                )
+            },
+            Scenario::PowerBothOne => moved(
+                "power-both-one",
+                "both hosts lose their power; only the standby gets it back, the other later",
+                "it serves alone with every acknowledged record (`strict`: it is held and says why, \
+                 until the other returns); the other rejoins",
+                s(25), s(25),
+            ),
+            Scenario::TenTakeovers => Statement {
+                role: Role::Either,
+                ..moved(
+                    "ten-takeovers",
+                    "the active host loses its power and gets it back, ten times in a row",
+                    "each time the other takes over and the old one rejoins; no acknowledged record is \
+                     lost",
+                    s(3), s(3),
+                )
+            },
+            Scenario::SplitLan => Statement {
+                role: Role::Either,
+                owners: Owners::Split,
+                ..moved(
+                    "split-lan",
+                    "eth1 is cut and the LAN splits between the hosts; each half reaches the gateway",
+                    "the exception of P1: both serve until the LAN is whole; then one gives up, and \
+                     what only it had is in a salvage",
+                    s(8), s(8),
+                )
+            },
+        }
     }
 }
 
-fn start_pair(
-    world: &mut World,
-    options: &DemoOptions,
-    template: &std::path::Path,
-    say: &Say,
-) -> anyhow::Result<usize> {
-    let key = node::make_key()?;
-    for index in [0, 1] {
-        let host = world.host(index)?;
-        postgres::install(template, host, index, postgres::Signal::Standby)?;
-        pbx::install(host)?;
-        node::install(host, options, &key)?;
-        node::start(host)?;
-    }
-    say.line("two daemons run; waiting for one to serve and the other to stand by");
-    node::wait_settled(world, Duration::from_secs(40))
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
-fn start_floor(
-    world: &mut World,
-    options: &DemoOptions,
-    template: &std::path::Path,
-    say: &Say,
-) -> anyhow::Result<usize> {
-    for (index, signal) in [(0, postgres::Signal::Primary), (1, postgres::Signal::Standby)] {
-        let host = world.host(index)?;
-        postgres::install(template, host, index, signal)?;
-        postgres::start(host)?;
+fn moved(
+    name: &'static str,
+    fault: &'static str,
+    shows: &'static str,
+    outage: Duration,
+    stall: Duration,
+) -> Statement {
+    Statement {
+        name,
+        fault,
+        shows,
+        role: Role::Moved,
+        owners: Owners::One,
+        calls_lost: true,
+        outage,
+        stall,
+        goal: None,
     }
-    postgres::wait_streaming(world, 0)?;
-    say.line("the bare floor runs: heartbeat, promote, address, one announcement; no safety");
-    for index in [1, 0] {
-        let host = world.host(index)?;
-        pbx::install(host)?;
-        let words = pbx::command();
-        let mut kamailio = host.command(&words[0]);
-        kamailio.args(&words[1..]);
-        host.start(kamailio, "kamailio.log")?;
-        floor::start(host, index, index == 0, options.preset.times())?;
+}
+
+fn untouched(
+    name: &'static str,
+    fault: &'static str,
+    shows: &'static str,
+    stall: Duration,
+) -> Statement {
+    Statement {
+        role: Role::Untouched,
+        calls_lost: false,
+        // Between two answers, on a busy machine; a lost call is counted as such.
+        ..moved(name, fault, shows, s(1), stall)
     }
-    Ok(0)
+}
+
+/// The table of faults, as the README has it (Markdown).
+pub fn faults() -> String {
+    let mut table = "| scenario | what happens | what must be seen |\n|---|---|---|\n".to_owned();
+    for scenario in Scenario::ALL {
+        let Statement { name, fault, shows, .. } = scenario.statement();
+        table += &format!("| `{name}` | {fault} | {shows} |\n");
+    }
+    table
 }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::host::Host;
+use anyhow::Context;
+
+use super::host::{self, Host};
 use super::namespaces::{self, run_with_input};
 use super::switch::Switch;
 use crate::protocol::time::Instant;
@@ -50,6 +52,8 @@ pub struct World {
     pub switch: Switch,
     /// Where everything keeps its files.
     pub files: PathBuf,
+    own_addresses: bool,
+    program: PathBuf,
     keep: bool,
 }
 
@@ -63,11 +67,24 @@ impl World {
         let guard = Namespaces;
         wire_up(own_addresses)?;
         let switch = Switch::open(SWITCH)?;
-        let boot =
-            |node: usize| Host::boot(NODES[node], HOSTS[node], &files.join(NODES[node]), program);
-        let hosts = [Some(boot(0)?), Some(boot(1)?)];
+        let mut world = World {
+            hosts: [None, None],
+            switch,
+            files: files.to_owned(),
+            own_addresses,
+            program: program.to_owned(),
+            keep: false,
+        };
         std::mem::forget(guard);
-        Ok(World { hosts, switch, files: files.to_owned(), keep: false })
+        for node in [0, 1] {
+            world.hosts[node] = Some(world.boot(node)?);
+        }
+        Ok(world)
+    }
+
+    fn boot(&self, node: usize) -> anyhow::Result<Host> {
+        let files = self.files.join(NODES[node]);
+        Host::boot(NODES[node], HOSTS[node], &files, &self.program)
     }
 
     /// A host that is on.
@@ -79,17 +96,69 @@ impl World {
     /// is heard; then all its processes are frozen where they stand and killed. Returns when the
     /// ports went dead.
     pub fn power_off(&mut self, node: usize) -> anyhow::Result<Instant> {
-        let letter = letter(node);
-        let at = self.switch.set(&[format!("{letter}-lan"), format!("{letter}-link")], false)?;
+        let at = self.cut_host(node, true)?;
         if let Some(mut host) = self.hosts[node].take() {
             host.freeze_and_kill();
         }
         Ok(at)
     }
 
+    /// Gives a host its power back: its disk is as it was, its kernel and its `/run` are new, and
+    /// nothing runs on it yet. Returns when its ports work.
+    pub fn power_on(&mut self, node: usize) -> anyhow::Result<Instant> {
+        anyhow::ensure!(self.hosts[node].is_none(), "{} has power", NODES[node]);
+        batch(HOSTS[node], &forget())?;
+        batch(HOSTS[node], &interfaces(node, self.own_addresses))?;
+        host::clear_volatile(&self.files.join(NODES[node]))?;
+        self.hosts[node] = Some(self.boot(node)?);
+        self.cut_host(node, false)
+    }
+
     /// Drops everything on the dedicated link, or lets it through again; carriers stay up.
     pub fn cut_link(&self, cut: bool) -> anyhow::Result<Instant> {
         self.switch.set(&["a-link".to_owned(), "b-link".to_owned()], !cut)
+    }
+
+    /// Drops everything between one host and the LAN; its carrier stays up.
+    pub fn cut_lan(&self, node: usize, cut: bool) -> anyhow::Result<Instant> {
+        self.switch.set(&[format!("{}-lan", letter(node))], !cut)
+    }
+
+    /// Drops everything to and from one host.
+    pub fn cut_host(&self, node: usize, cut: bool) -> anyhow::Result<Instant> {
+        let letter = letter(node);
+        self.switch.set(&[format!("{letter}-lan"), format!("{letter}-link")], !cut)
+    }
+
+    /// Drops every frame from host to host on the LAN, ARP and neighbour discovery excepted, and
+    /// everything on the dedicated link: no heartbeat passes, and both hosts stay on one LAN.
+    pub fn cut_paths(&self, cut: bool) -> anyhow::Result<Instant> {
+        self.filter(cut.then_some("ether type arp accept\nicmpv6 type 135-136 accept\n"))
+    }
+
+    /// Drops every frame from host to host, without exception: the LAN is two, and the gateway and
+    /// the phone are in both.
+    pub fn split(&self, cut: bool) -> anyhow::Result<Instant> {
+        self.filter(cut.then_some(""))
+    }
+
+    /// Lets nothing pass from host to host but what `excepted` accepts; `None`: everything again.
+    fn filter(&self, excepted: Option<&str>) -> anyhow::Result<Instant> {
+        let rules = match excepted {
+            Some(rules) => format!(
+                "table bridge duotone_demo {{\n\
+                 chain between {{\n{rules}drop\n}}\n\
+                 chain forward {{\ntype filter hook forward priority 0\n\
+                 iifname \"a-lan\" oifname \"b-lan\" jump between\n\
+                 iifname \"b-lan\" oifname \"a-lan\" jump between\n}}\n}}\n"
+            ),
+            None => "delete table bridge duotone_demo\n".to_owned(),
+        };
+        let at = self.cut_link(excepted.is_some())?;
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", SWITCH, "nft", "-f", "-"]);
+        run_with_input(&mut nft, &rules).context("filter between the hosts (package nftables)")?;
+        Ok(at)
     }
 
     /// Leaves everything standing when dropped.
@@ -152,17 +221,7 @@ fn wire_up(own_addresses: bool) -> anyhow::Result<()> {
     switch += &format!("addr add {GATEWAY}/24 dev lan\naddr add 2001:db8::1/64 dev lan nodad\n");
     batch(SWITCH, &switch)?;
     for (node, namespace) in HOSTS.iter().enumerate() {
-        let mut lines = format!(
-            "link set eth0 up\nlink set eth1 up\naddr add {}/24 dev eth1\n",
-            link_address(node)
-        );
-        if own_addresses {
-            let last = 11 + node;
-            lines += &format!(
-                "addr add 192.0.2.{last}/24 dev eth0\naddr add 2001:db8::{last}/64 dev eth0 nodad\n"
-            );
-        }
-        batch(namespace, &lines)?;
+        batch(namespace, &interfaces(node, own_addresses))?;
     }
     batch(
         PHONE,
@@ -171,6 +230,27 @@ fn wire_up(own_addresses: bool) -> anyhow::Result<()> {
              addr add 2001:db8::50/64 dev eth0 nodad\n"
         ),
     )
+}
+
+/// A host's interfaces as its own boot sets them up.
+fn interfaces(node: usize, own_addresses: bool) -> String {
+    let mut lines = format!(
+        "link set eth0 up\nlink set eth1 up\naddr add {}/24 dev eth1\n",
+        link_address(node)
+    );
+    if own_addresses {
+        let last = 11 + node;
+        lines += &format!(
+            "addr add 192.0.2.{last}/24 dev eth0\naddr add 2001:db8::{last}/64 dev eth0 nodad\n"
+        );
+    }
+    lines
+}
+
+/// What a kernel forgets with its power: addresses, and with the interfaces' state every route and
+/// neighbour.
+fn forget() -> String {
+    ["eth0", "eth1"].map(|name| format!("link set {name} down\naddr flush dev {name}\n")).concat()
 }
 
 fn batch(namespace: &str, lines: &str) -> anyhow::Result<()> {

@@ -118,7 +118,7 @@ impl Node {
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Checkpoint
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::StartInPlace
             | DatabaseDeed::SetSynchronous(_) => 0,
         };

@@ -62,13 +62,17 @@ pub enum Action {
 /// What can be done to the database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DatabaseDeed {
-    /// Start it as a standby (it recovers its own log and follows the peer when there is one).
+    /// Start it as a standby: it recovers its own log and follows nobody.
     StartAsStandby,
     /// Make it receive the peer's log, of which its own is a prefix.
     Follow,
     /// Bring a log that has left the peer's back: salvage, rewind or copy, then follow. The node has
     /// put the `copy_unfinished` mark on disk before (rule 22).
-    Rejoin,
+    Rejoin {
+        /// Where the two logs part, in bytes of log, if the node can tell. Numbers alone do not
+        /// show it when both nodes promoted the same timeline apart.
+        common: Option<u64>,
+    },
     /// Promote it; it comes up with commits waiting for the standby.
     Promote,
     /// Start it as the primary that it was, inside the unexpired term of this node.

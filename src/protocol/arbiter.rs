@@ -145,6 +145,11 @@ impl Lan {
         }
     }
 
+    /// The peer answered for an address lately.
+    pub fn peer_owns(&self, now: Instant, timing: &Timing) -> bool {
+        matches!(self.answered, Some((at, Answerer::Peer)) if now.since(at) < timing.long_window)
+    }
+
     /// When a window will be complete if nothing answers.
     pub fn window_ends(&self, timing: &Timing) -> [Option<Instant>; 2] {
         [timing.short_window, timing.long_window]

@@ -76,7 +76,9 @@ impl Node {
                 let short = self.validity(now) == timing.short_validity;
                 let period = if short || !held { brisk } else { timing.reference_period() };
                 if alone || !held {
-                    Some(Question { floating: !held, references: alone, period })
+                    // Whoever is alone asks for its own addresses too: after a split of the LAN
+                    // nobody else tells it that there are two owners.
+                    Some(Question { floating: true, references: alone, period })
                 } else {
                     Some(self.calmly())
                 }

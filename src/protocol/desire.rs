@@ -36,6 +36,11 @@ impl Node {
         desired.active = true;
         desired.leaving = None;
         desired.lone = desired.lone.max(claim.adopted_lone);
+        if let (Some(log), false) = (self.log(), claim.promoting) {
+            // Named before it begins: a crash right after the promotion must not leave a branch
+            // without a name, which any branch of that number would be taken for.
+            desired.branches = desired.branches.with(log.timeline + 1, claim.term);
+        }
         if !self.setup.database {
             if self.durable.term == claim.term {
                 desired.served = claim.term;
@@ -78,7 +83,7 @@ impl Node {
             desired.peer_excluded = false;
         }
         let Some(peer) = serving.filter(|_| self.authority == Authority::Standby) else { return };
-        if self.follow(now) == Follow::ByRejoining {
+        if let Follow::ByRejoining { .. } = self.follow(now) {
             desired.copy_unfinished = true;
         }
         if self.follows_branch_of(peer) {
@@ -132,7 +137,7 @@ impl Node {
         {
             Follow::Directly
         } else if self.setup.rejoin {
-            Follow::ByRejoining
+            Follow::ByRejoining { common: self.common_with_peer() }
         } else {
             Follow::No
         }

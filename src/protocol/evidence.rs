@@ -183,7 +183,7 @@ impl Node {
             | DatabaseDeed::StopCleanly => true,
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => false,
         })
@@ -282,6 +282,12 @@ impl Node {
         same_branch || self.with_mine(|mine| compare::contained(mine, peer)) == Some(true)
     }
 
+    /// Up to where this node's log and the peer's are the same.
+    pub(super) fn common_with_peer(&self) -> Option<u64> {
+        let theirs = self.peer.last.as_ref()?.log.as_ref()?;
+        self.stated_log()?.common(theirs)
+    }
+
     pub(super) fn peer_left(&self) -> bool {
         self.peer.last.as_ref().is_some_and(|peer| peer.promise == Promise::Leaving)
     }
@@ -372,6 +378,13 @@ impl Node {
     /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
     fn entitled(&self, now: Instant) -> bool {
         let validity = self.validity(now);
+        // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
+        // and both must come to the same answer (rule 8).
+        let doubled = self.yields()
+            && self.groups.iter().any(|group| group.lan.peer_owns(now, &self.setup.timing));
+        if doubled && !self.lease.holds(now) {
+            return false;
+        }
         // On the LAN it is the held address that keeps a taker away: a reference's answer vouches
         // only together with it.
         self.lease.holds(now)

@@ -58,6 +58,25 @@ impl Log {
         }
     }
 
+    /// Up to which position the two logs are the same, as far as their known histories tell.
+    pub fn common(&self, peer: &Log) -> Option<u64> {
+        let mut common = None;
+        for mine in self.segments() {
+            let Some(theirs) = peer.segments().find(|theirs| theirs.timeline == mine.timeline)
+            else {
+                continue;
+            };
+            if !same_branch(mine.branch, theirs.branch) {
+                return common;
+            }
+            common = Some(mine.at.min(theirs.at));
+            if mine.at != theirs.at {
+                return common;
+            }
+        }
+        common
+    }
+
     /// Is `other` a prefix of `self`? The branches must agree, not only the positions: after two
     /// promotions of the same timeline both logs name the same number for different branches, and
     /// still do when one of them has gone on to a later timeline.

@@ -31,3 +31,4 @@ pub mod table;
 pub mod time;
 pub mod timing;
 mod turn;
+pub mod why;

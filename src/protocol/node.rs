@@ -364,7 +364,7 @@ fn unseen(at: Instant) -> DatabaseSeen {
 fn achieved(deed: DatabaseDeed, seen: &DatabaseSeen) -> bool {
     match deed {
         DatabaseDeed::StartAsStandby => seen.state == DatabaseState::Standby,
-        DatabaseDeed::Follow | DatabaseDeed::Rejoin => seen.streaming,
+        DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. } => seen.streaming,
         DatabaseDeed::Promote | DatabaseDeed::StartInPlace => seen.state == DatabaseState::Writable,
         DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => super::plan::not_writable(seen.state),
         DatabaseDeed::SetSynchronous(on) => seen.synchronous == Some(on),

@@ -124,7 +124,10 @@ pub enum Follow {
     /// By streaming: its log is a prefix of the peer's.
     Directly,
     /// By salvage and rewind or copy: its log has left the peer's.
-    ByRejoining,
+    ByRejoining {
+        /// Where the two logs part, if that is known.
+        common: Option<u64>,
+    },
 }
 
 /// What one unmet step wants done.
@@ -246,7 +249,7 @@ impl Step {
             Step::DatabaseFollowing => match facts.follow {
                 Follow::No => Deed::Wait,
                 Follow::Directly => Deed::Database(DatabaseDeed::Follow),
-                Follow::ByRejoining => Deed::Database(DatabaseDeed::Rejoin),
+                Follow::ByRejoining { common } => Deed::Database(DatabaseDeed::Rejoin { common }),
             },
             Step::DatabaseCheckpointed => Deed::Database(DatabaseDeed::Checkpoint),
             Step::DatabaseStopped => match state {

@@ -189,7 +189,7 @@ impl Node {
                 deed,
                 DatabaseDeed::StartAsStandby
                     | DatabaseDeed::Follow
-                    | DatabaseDeed::Rejoin
+                    | DatabaseDeed::Rejoin { .. }
                     | DatabaseDeed::Checkpoint
                     | DatabaseDeed::StopCleanly
             )

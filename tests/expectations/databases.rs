@@ -63,6 +63,12 @@ pub const DEEDS: &[Expectation] = &[
     ("a log that has left the peer's is seen, does not stream and keeps its rows", diverged),
 ];
 
+/// Of following nobody unasked: the other branch may bear the same number.
+pub const UNASKED: &[Expectation] = &[
+    ("a server that is started as a standby follows only when told", follows_only_when_told),
+    ("a log on a namesake of the peer's timeline is not overwritten", namesakes),
+];
+
 /// Of `StopCleanly`.
 pub const CLEAN_STOP: &[Expectation] = &[
     ("a clean stop tells the log's end, and it is the standby's", clean_end_is_the_standbys),
@@ -179,6 +185,19 @@ fn primary_is_not_promoted(servers: &mut dyn Servers) {
     assert_eq!(seen.state, DatabaseState::Writable);
     assert_eq!(log(&seen).timeline, before.timeline);
     write(servers, A, 2);
+}
+
+/// What is followed is for the node to say.
+fn follows_only_when_told(servers: &mut dyn Servers) {
+    servers.perform(B, DatabaseDeed::StopNow);
+    write_in_vain(servers, A, 2);
+    let seen = servers.perform(B, DatabaseDeed::StartAsStandby);
+    assert_eq!(seen.state, DatabaseState::Standby);
+    servers.pass(4 * A_WHILE);
+    assert!(!servers.look(B).streaming && servers.look(A).replica.is_none());
+    assert!(!servers.acknowledged(2));
+    assert!(servers.perform(B, DatabaseDeed::Follow).streaming);
+    until(servers, "acknowledged", |servers| servers.acknowledged(2));
 }
 
 fn stopped_is_not_promoted(servers: &mut dyn Servers) {
@@ -318,6 +337,30 @@ fn diverged(servers: &mut dyn Servers) {
     assert_eq!(sorted(servers.rows(B)), [1, 3]);
 }
 
+/// Each is promoted from the same timeline while the other is dead: both are now on the next one,
+/// by number. `b` must not take `a`'s log for its own before anybody has compared them.
+fn namesakes(servers: &mut dyn Servers) {
+    servers.perform(A, DatabaseDeed::StopNow);
+    servers.perform(B, DatabaseDeed::Promote);
+    servers.perform(B, DatabaseDeed::SetSynchronous(false));
+    write(servers, B, 2);
+    let alone = log(&servers.look(B));
+    servers.kill(B);
+    servers.perform(A, DatabaseDeed::StartAsStandby);
+    servers.perform(A, DatabaseDeed::Promote);
+    servers.perform(A, DatabaseDeed::SetSynchronous(false));
+    for row in 3..20 {
+        write(servers, A, row);
+    }
+    assert_eq!(log(&servers.look(A)).timeline, alone.timeline);
+    servers.perform(B, DatabaseDeed::StartAsStandby);
+    servers.pass(4 * A_WHILE);
+    let seen = servers.look(B);
+    assert!(!seen.streaming);
+    assert_eq!(log(&seen), alone);
+    assert_eq!(sorted(servers.rows(B)), [1, 2]);
+}
+
 fn clean_end_is_the_standbys(servers: &mut dyn Servers) {
     for row in 2..5 {
         write(servers, A, row);
@@ -394,7 +437,7 @@ fn clean_switch(servers: &mut dyn Servers) {
 
 fn rejoins(servers: &mut dyn Servers) {
     part(servers);
-    let seen = servers.perform(A, DatabaseDeed::Rejoin);
+    let seen = servers.perform(A, DatabaseDeed::Rejoin { common: None });
     assert_eq!(seen.state, DatabaseState::Standby);
     assert!(seen.streaming && !seen.diverged, "{seen:?}");
     assert_eq!(sorted(servers.rows(A)), [1, 3]);
@@ -404,7 +447,7 @@ fn rejoins(servers: &mut dyn Servers) {
 fn rejoins_prefix(servers: &mut dyn Servers) {
     servers.perform(A, DatabaseDeed::StopNow);
     servers.perform(B, DatabaseDeed::Promote);
-    let seen = servers.perform(A, DatabaseDeed::Rejoin);
+    let seen = servers.perform(A, DatabaseDeed::Rejoin { common: None });
     assert_eq!((seen.state, seen.diverged), (DatabaseState::Standby, false));
     follows(servers);
     assert_eq!(sorted(servers.rows(A)), [1, 90]);

@@ -178,7 +178,7 @@ fn the_fake_kernel_meets_the_expectations() {
 
 #[test]
 fn the_fake_server_meets_the_expectations() {
-    for list in [databases::DEEDS, databases::CLEAN_STOP, databases::REJOIN] {
+    for list in [databases::DEEDS, databases::UNASKED, databases::CLEAN_STOP, databases::REJOIN] {
         for (sentence, check) in list {
             for seed in 0..20 {
                 println!("expects: {sentence}");

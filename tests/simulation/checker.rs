@@ -9,10 +9,15 @@ use duotone::protocol::identity::{NodeId, Term};
 use duotone::protocol::node::Durability;
 
 use crate::branches::{BranchId, Place};
-use crate::clock::SECOND;
+use crate::clock::{MILLI, SECOND};
 use crate::host::Life;
 use crate::settings::{LATENESS, nanos};
 use crate::world::World;
+
+/// How often the daemon looks at its database.
+pub const LOOK: u64 = 100 * MILLI;
+/// The same, while the peer hands its role over.
+pub const LOOK_AT_ONCE: u64 = 5 * MILLI;
 
 pub struct Checker {
     /// The first sentence that did not hold.
@@ -35,8 +40,11 @@ pub struct Checker {
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
     pub split_seen: bool,
     pub hidden_seen: bool,
-    /// An operator told this node to take the role without a certificate.
-    pub forced: Option<NodeId>,
+    /// So was every probe of a node for a while.
+    pub probes_lost_seen: bool,
+    /// An operator told this node to take the role without a certificate, and it has neither
+    /// taken nor found it taken since.
+    pub forced: [bool; 2],
     /// Nothing may move: this node serves and goes on serving.
     pub still: Option<NodeId>,
     /// Only one fault was injected: not even a stale takeover may lose rows.
@@ -56,6 +64,8 @@ pub struct Exceptions {
     pub remnant: u64,
     /// The LAN is split and both halves reach a gateway.
     pub split_lan: u64,
+    /// Every probe of a window was lost.
+    pub probes_lost: u64,
     /// Acknowledged rows were lost by a takeover without a certificate (`available`).
     pub stale_loss: u64,
 }
@@ -66,6 +76,7 @@ impl Exceptions {
         self.hidden_freeze += other.hidden_freeze;
         self.remnant += other.remnant;
         self.split_lan += other.split_lan;
+        self.probes_lost += other.probes_lost;
         self.stale_loss += other.stale_loss;
     }
 }
@@ -84,7 +95,8 @@ impl Checker {
             lan_apart: 0,
             split_seen: false,
             hidden_seen: false,
-            forced: None,
+            probes_lost_seen: false,
+            forced: [false; 2],
             still: None,
             single_fault: false,
             judges: true,
@@ -93,6 +105,11 @@ impl Checker {
 }
 
 impl Checker {
+    /// An exception of P1 is not settled yet: two may have acknowledged.
+    pub fn doubtful(&self) -> bool {
+        self.split_seen || self.hidden_seen || self.probes_lost_seen
+    }
+
     /// What an exception left is settled: who serves now acknowledges rightly.
     pub fn settled_anew(&mut self) {
         self.newest = None;
@@ -136,6 +153,8 @@ impl World {
             self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
         let split = self.network.split || (self.checker.split_seen && settling);
         let hidden = self.checker.hidden_seen;
+        let unasked =
+            self.checker.probes_lost_seen && (settling || self.network.probes_lost != [false; 2]);
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
             let holds = it.addresses.any() || it.database.state == DatabaseState::Writable;
@@ -158,6 +177,10 @@ impl World {
             exceptions.split_lan += 1;
             return true;
         }
+        if unasked {
+            exceptions.probes_lost += 1;
+            return true;
+        }
         false
     }
 
@@ -169,7 +192,7 @@ impl World {
         match self.checker.newest {
             Some((newest, by)) if newest > branch && by != host => {
                 // After a split or an unseen freeze the other has given its branch up.
-                let doubtful = self.checker.split_seen || self.checker.hidden_seen;
+                let doubtful = self.checker.doubtful();
                 let given_up = self.hosts[by.index()].database.state != DatabaseState::Writable;
                 if doubtful && given_up {
                     self.checker.newest = Some((branch, host));
@@ -190,9 +213,12 @@ impl World {
         if it.addresses.any() {
             return;
         }
-        if it.database.state != DatabaseState::Writable {
+        let unseen = it.database.killed.is_some_and(|at| self.now < at + LOOK + 10 * LATENESS);
+        if it.database.state != DatabaseState::Writable && !unseen {
             self.break_rule(format!("P4: {host} takes the address over a database not writable"));
-        } else if it.services.reached.is_none_or(|goal| goal < ServicesGoal::Prepare) {
+        } else if it.services.reached.is_none_or(|goal| goal < ServicesGoal::Prepare)
+            || it.services.failing.is_some_and(|since| self.now > since + 10 * LATENESS)
+        {
             self.break_rule(format!("P4: {host} takes the address without its services"));
         }
         let log = self.hosts[host.index()].database.log;
@@ -212,7 +238,9 @@ impl World {
             Durability::Available => self.branches.left_knowingly(log, branch, false),
             Durability::Strict => self.branches.left_knowingly(log, branch, true),
         };
-        let beyond = self.checker.split_seen || self.checker.hidden_seen;
+        // The other's mark that it was alone is void beside a forced one, and the order says so.
+        let knowingly = knowingly || self.branches.0[branch].forced;
+        let beyond = self.checker.doubtful();
         let single = self.checker.single_fault && self.settings.durability != Durability::Async;
         if beyond || (knowingly && !single) {
             if !beyond && self.settings.durability == Durability::Available {
@@ -296,7 +324,7 @@ impl World {
             && it.daemon_runs()
             && (serves && active || it.addresses.any())
             && !hidden
-            && self.checker.forced.is_none()
+            && self.checker.forced == [false; 2]
         {
             self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
         }
@@ -315,7 +343,7 @@ impl World {
             .is_some_and(|since| self.now > since + valid + late);
         let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
         let thawed = self.hosts[host.index()].thawed_unseen.is_some();
-        if off && deaf && !thawed && self.checker.forced.is_none() {
+        if off && deaf && !thawed && !self.checker.forced[host.index()] {
             self.break_rule(format!("rule 12: {host} claims the term {term} without consent"));
         }
     }

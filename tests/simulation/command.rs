@@ -30,6 +30,16 @@ pub enum Command {
     CopyTakes(NodeId, Nanos),
     ReleaseTakes(NodeId, Nanos),
     DiskTakes(NodeId, Nanos),
+    /// Claiming the addresses fails.
+    AddressFails(NodeId, bool),
+    /// The server's processes die.
+    KillDatabase(NodeId),
+    /// The server stands still: it neither answers nor commits.
+    DatabaseHangs(NodeId, bool),
+    /// The critical services are down whatever is done.
+    ServicesFail(NodeId, bool),
+    /// Its questions for the floating address reach nobody (nothing else is lost).
+    Probes(NodeId, bool),
     DiskFails(NodeId, bool),
     SlowWorld(NodeId, Nanos),
     DeleteAddress(NodeId),
@@ -107,6 +117,19 @@ impl fmt::Display for Command {
             Command::DiskTakes(host, span) => write!(f, "disk of {host} takes {}", Span(*span)),
             Command::DiskFails(host, fails) => {
                 write!(f, "disk of {host} {}", if *fails { "fails" } else { "works" })
+            }
+            Command::AddressFails(host, fails) => {
+                write!(f, "address of {host} {}", if *fails { "fails" } else { "works" })
+            }
+            Command::KillDatabase(host) => write!(f, "kill database {host}"),
+            Command::DatabaseHangs(host, hangs) => {
+                write!(f, "database of {host} {}", if *hangs { "hangs" } else { "goes on" })
+            }
+            Command::ServicesFail(host, fails) => {
+                write!(f, "services of {host} {}", if *fails { "fail" } else { "work" })
+            }
+            Command::Probes(host, pass) => {
+                write!(f, "probes of {host} {}", if *pass { "pass" } else { "are lost" })
             }
             Command::SlowWorld(host, span) => write!(f, "slow {host} {}", Span(*span)),
             Command::DeleteAddress(host) => write!(f, "delete address {host}"),
@@ -197,6 +220,15 @@ pub fn parse(line: &str) -> Option<Command> {
         ["disk", "of", _, "takes", _] => Command::DiskTakes(host(2)?, span(4)?),
         ["disk", "of", _, "fails"] => Command::DiskFails(host(2)?, true),
         ["disk", "of", _, "works"] => Command::DiskFails(host(2)?, false),
+        ["address", "of", _, "fails"] => Command::AddressFails(host(2)?, true),
+        ["address", "of", _, "works"] => Command::AddressFails(host(2)?, false),
+        ["kill", "database", _] => Command::KillDatabase(host(2)?),
+        ["database", "of", _, "hangs"] => Command::DatabaseHangs(host(2)?, true),
+        ["database", "of", _, "goes", "on"] => Command::DatabaseHangs(host(2)?, false),
+        ["services", "of", _, "fail"] => Command::ServicesFail(host(2)?, true),
+        ["services", "of", _, "work"] => Command::ServicesFail(host(2)?, false),
+        ["probes", "of", _, "are", "lost"] => Command::Probes(host(2)?, false),
+        ["probes", "of", _, "pass"] => Command::Probes(host(2)?, true),
         ["slow", _, _] => Command::SlowWorld(host(1)?, span(2)?),
         ["delete", "address", _] => Command::DeleteAddress(host(2)?),
         ["delete", "one", "address", _] => Command::DeleteOneAddress(host(3)?),

@@ -2,9 +2,11 @@
 
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
+use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 
 use crate::branches::Place;
+use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
 use crate::world::{Inside, What, World};
@@ -27,7 +29,7 @@ impl World {
         let (phase, low, high) = self.first_phase(host, deed);
         let database = &mut self.hosts[host.index()].database;
         match deed {
-            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. }
                 if high > 10 * MILLI =>
             {
                 database.goes(DatabaseState::Starting);
@@ -48,7 +50,7 @@ impl World {
             }
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
-            | DatabaseDeed::Rejoin
+            | DatabaseDeed::Rejoin { .. }
             | DatabaseDeed::StartInPlace
             | DatabaseDeed::StopNow
             | DatabaseDeed::Checkpoint
@@ -88,7 +90,7 @@ impl World {
             },
             DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::Follow => start,
-            DatabaseDeed::Rejoin => match self.source_of(host) {
+            DatabaseDeed::Rejoin { .. } => match self.source_of(host) {
                 Some(_) if database.torn => self.copy_phase(host),
                 Some(source) if !self.branches.contains(source, database.log) => {
                     (Phase::Salvage, 50 * MILLI, 300 * MILLI)
@@ -129,7 +131,10 @@ impl World {
         }
         let Some(Deed { ticket, deed, phase }) = it.database.deed.take() else { return };
         // Stopping has a thread of its own; everything else waits for a slow world that hangs.
-        let hangs = it.trouble.slow_until.saturating_sub(self.now);
+        let mut hangs = it.trouble.slow_until.saturating_sub(self.now);
+        if it.trouble.database_hangs && it.database.state != DatabaseState::Stopped {
+            hangs = hangs.max(20 * MILLI);
+        }
         if hangs > 0 && deed != DatabaseDeed::StopNow {
             it.database.deed = Some(Deed { ticket, deed, phase });
             self.inside(host, hangs, Inside::DeedStep { number });
@@ -152,6 +157,8 @@ impl World {
     ) -> Option<(Phase, u64, u64)> {
         match (deed, phase) {
             (DatabaseDeed::StopNow, _) => {
+                // Whatever hung is killed.
+                self.hosts[host.index()].trouble.database_hangs = false;
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
             }
@@ -170,26 +177,26 @@ impl World {
                 }
             }
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
-            | (DatabaseDeed::Rejoin, Phase::Only | Phase::Closing) => {
-                let rejoins = deed == DatabaseDeed::Rejoin;
+            | (DatabaseDeed::Rejoin { .. }, Phase::Only | Phase::Closing) => {
+                let rejoins = matches!(deed, DatabaseDeed::Rejoin { .. });
                 let database = &mut self.hosts[host.index()].database;
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
                 } else {
-                    database.stands_by();
+                    database.stands_by(deed != DatabaseDeed::StartAsStandby);
                 }
                 if self.streams[host.index()].is_none() {
                     self.connect(host);
                 }
             }
-            (DatabaseDeed::Rejoin, Phase::Salvage) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Salvage) => {
                 if let Some(source) = self.source_of(host) {
                     self.throw_away(host, source);
                     return Some(self.copy_phase(host));
                 }
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Rejoin, Phase::Copy) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Copy) => {
                 let source = self.source_of(host);
                 let database = &mut self.hosts[host.index()].database;
                 database.goes(DatabaseState::Stopped);
@@ -197,7 +204,7 @@ impl World {
                     database.log = source;
                     database.torn = false;
                     database.diverged = false;
-                    database.stands_by();
+                    database.stands_by(true);
                     self.streams[host.index()] = None;
                     self.connect(host);
                 }
@@ -228,7 +235,7 @@ impl World {
         let stale = !it.spoken.certified;
         let fork = self.branches.fork(it.database.log, host);
         self.branches.0[fork.branch].stale = stale;
-        self.branches.0[fork.branch].forced = self.checker.forced == Some(host);
+        self.branches.0[fork.branch].forced = self.checker.forced[host.index()];
         it.database.promoted(fork);
         if torn {
             self.break_rule(format!("{host} promoted a database whose copy was not finished"));
@@ -256,7 +263,7 @@ impl World {
         self.hosts[host.index()].database.deeds += 1;
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Rejoin, Phase::Copy | Phase::Salvage) => {
+            (DatabaseDeed::Rejoin { .. }, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.
@@ -264,7 +271,10 @@ impl World {
             _ if done => {
                 let _ = self.do_step(host, deed, phase);
             }
-            (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin, _)
+            (
+                DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. },
+                _,
+            )
             | (DatabaseDeed::StartInPlace, _) => {
                 let database = &mut self.hosts[host.index()].database;
                 let started =
@@ -290,6 +300,20 @@ impl World {
         database.goes(DatabaseState::Stopped);
         database.deed = None;
         database.deeds += 1;
+        self.hosts[host.index()].trouble.database_hangs = false;
+    }
+
+    /// Its processes die; a deed under way ends with what is left.
+    pub fn kill_database(&mut self, host: NodeId) {
+        if !self.hosts[host.index()].alive() {
+            return;
+        }
+        let ended = self.hosts[host.index()].database.deed.take();
+        self.database_crashes(host);
+        self.hosts[host.index()].database.killed = Some(self.now);
+        if let Some(Deed { ticket, .. }) = ended {
+            self.look_now(host, Some(ticket));
+        }
     }
 
     pub fn regular_look(&mut self, host: NodeId, life: u32) {
@@ -297,7 +321,24 @@ impl World {
             return;
         }
         self.look_now(host, None);
-        self.inside(host, 100 * MILLI, Inside::Look { life });
+        let pause = if self.waits_for_an_end(host) { LOOK_AT_ONCE } else { LOOK };
+        self.inside(host, pause, Inside::Look { life });
+    }
+
+    /// The peer hands its role over: the daemon looks for the end of its log.
+    fn waits_for_an_end(&self, host: NodeId) -> bool {
+        let peer = &self.hosts[host.peer().index()];
+        let lets_go = match peer.daemon.stance {
+            Stance::Handing => true,
+            Stance::Active => !peer.addresses.any(),
+            Stance::Joining
+            | Stance::Standby
+            | Stance::Held
+            | Stance::Asking
+            | Stance::Taking
+            | Stance::Promoted => false,
+        };
+        lets_go && self.hosts[host.index()].daemon.stance == Stance::Standby
     }
 
     /// Looks now; the daemon hears of it a little later.
@@ -314,19 +355,26 @@ impl World {
     pub fn database_seen(&self, host: NodeId) -> DatabaseSeen {
         let it = &self.hosts[host.index()];
         let database = &it.database;
-        let running = matches!(database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let hangs = it.trouble.database_hangs && database.state != DatabaseState::Stopped;
+        let running =
+            matches!(database.state, DatabaseState::Standby | DatabaseState::Writable) && !hangs;
         let to_peer = self.streams[host.peer().index()].as_ref();
         DatabaseSeen {
             at: it.clock.instant(self.now),
-            state: database.state,
+            state: if hangs { DatabaseState::Unknown } else { database.state },
             synchronous: running.then_some(database.synchronous),
             log: (running || database.clean).then(|| self.branches.as_log(database.log)),
-            streaming: self.streams[host.index()]
-                .as_ref()
-                .is_some_and(|stream| stream.standby == database.generation),
-            diverged: database.diverged,
+            streaming: running
+                && self.streams[host.index()]
+                    .as_ref()
+                    .is_some_and(|stream| stream.standby == database.generation),
+            diverged: running && database.diverged,
             replica: to_peer
-                .filter(|stream| stream.primary == database.generation)
+                .filter(|stream| {
+                    stream.primary == database.generation
+                        && running
+                        && database.state == DatabaseState::Writable
+                })
                 .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
             system_id: Some(1),
         }

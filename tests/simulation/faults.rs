@@ -51,6 +51,15 @@ impl World {
             Command::DiskTakes(host, span) => {
                 self.hosts[host.index()].trouble.disk_takes = Some(*span);
             }
+            Command::AddressFails(host, fails) => {
+                self.hosts[host.index()].trouble.address_fails = *fails;
+            }
+            Command::KillDatabase(host) => self.kill_database(*host),
+            Command::DatabaseHangs(host, hangs) => {
+                self.hosts[host.index()].trouble.database_hangs = *hangs;
+            }
+            Command::ServicesFail(host, fail) => self.services_fail(*host, *fail),
+            Command::Probes(host, pass) => self.lose_probes(*host, !pass),
             Command::DiskFails(host, fails) => {
                 self.hosts[host.index()].trouble.disk_fails = *fails;
             }
@@ -218,6 +227,11 @@ impl World {
         self.checker.split_seen |= split;
     }
 
+    fn lose_probes(&mut self, host: NodeId, lost: bool) {
+        self.network.probes_lost[host.index()] = lost;
+        self.checker.probes_lost_seen |= lost;
+    }
+
     fn delete_address(&mut self, host: NodeId) {
         if self.hosts[host.index()].addresses.remove() {
             self.addresses_seen(host);
@@ -232,7 +246,7 @@ impl World {
 
     fn order(&mut self, host: NodeId, order: Order) {
         if order == Order::TakeAnyway {
-            self.checker.forced = Some(host);
+            self.checker.forced[host.index()] = true;
         }
         let outside = Outside::Order(host, order);
         self.after(MICRO, What::Outside(Box::new(outside)));
@@ -248,6 +262,7 @@ impl World {
         self.armed.clear();
         for host in NodeId::ALL {
             self.hosts[host.index()].trouble = Trouble::default();
+            self.services_fail(host, false);
             if self.hosts[host.index()].frozen.is_some() {
                 self.thaw(host);
             }

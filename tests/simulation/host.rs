@@ -77,6 +77,8 @@ pub struct Services {
     pub goal: Option<ServicesGoal>,
     pub reached: Option<ServicesGoal>,
     pub orders: u64,
+    /// True time since when the critical ones are down whatever is done.
+    pub failing: Option<Nanos>,
 }
 
 /// What the last heartbeat said.
@@ -98,6 +100,8 @@ pub struct Trouble {
     pub promotion_fails: bool,
     pub copy_takes: Option<Nanos>,
     pub release_takes: Option<Nanos>,
+    pub address_fails: bool,
+    pub database_hangs: bool,
 }
 
 impl Host {
@@ -129,7 +133,7 @@ impl Host {
                 status: String::new(),
                 spins: 0,
             },
-            services: Services { goal: None, reached: None, orders: 0 },
+            services: Services { goal: None, reached: None, orders: 0, failing: None },
             database: Database::new(),
             spoken: Spoken::default(),
             trouble: Trouble::default(),

@@ -31,4 +31,8 @@ mod server;
 mod settings;
 mod slow;
 mod trace;
+mod trouble_cables;
+mod trouble_hosts;
+mod trouble_orders;
+mod trouble_work;
 mod world;

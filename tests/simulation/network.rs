@@ -52,6 +52,8 @@ pub struct Network {
     pub gateway: [bool; 2],
     /// The LAN is split: both hosts reach a gateway and clients, but not each other.
     pub split: bool,
+    /// By asker: questions for the floating address are lost, all of a window.
+    pub probes_lost: [bool; 2],
     /// A host that is not of the pair answers for the floating address.
     pub foreign: bool,
     pub loss_per_mille: u64,
@@ -72,6 +74,7 @@ impl Network {
             ports: [Port { carrier: true, passes: true }; 2],
             gateway: [true; 2],
             split: false,
+            probes_lost: [false; 2],
             foreign: false,
             loss_per_mille: 0,
             twice_per_mille: 0,

@@ -185,7 +185,8 @@ impl World {
         }
         if floating {
             self.tell_lan(host, LanSeen::FloatingProbed { at: now });
-            if self.network.neighbours() && !self.lan_loses(host) {
+            let asked = self.network.neighbours() && !self.network.probes_lost[host.index()];
+            if asked && !self.lan_loses(host) {
                 let (low, high) = self.settings.lan();
                 let delay = self.dice.span(low, high);
                 self.after(
@@ -271,6 +272,9 @@ impl World {
     pub fn address_held(&mut self, host: NodeId, life: u32) {
         if !self.same_life(host, life) {
             return;
+        }
+        if self.hosts[host.index()].trouble.address_fails {
+            return self.addresses_seen(host);
         }
         self.check_taking(host);
         let (low, high) = self.settings.lifetime();

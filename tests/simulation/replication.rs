@@ -3,7 +3,7 @@
 use duotone::protocol::event::DatabaseState;
 use duotone::protocol::identity::NodeId;
 
-use crate::branches::BranchId;
+use crate::branches::{BranchId, Place};
 use crate::clock::SECOND;
 use crate::database::Stream;
 use crate::network::Packet;
@@ -32,9 +32,10 @@ impl World {
     pub fn commit(&mut self, host: NodeId, by_address: bool) {
         let grows = self.dice.span(40, 200);
         let it = &mut self.hosts[host.index()];
+        let works = it.alive() && !it.trouble.database_hangs;
         let database = &mut it.database;
         let writable = database.state == DatabaseState::Writable;
-        if !it.powered || it.frozen.is_some() || !writable || database.waiting.len() >= SESSIONS {
+        if !works || !writable || database.waiting.len() >= SESSIONS {
             return;
         }
         database.log.position += grows;
@@ -52,7 +53,8 @@ impl World {
         let Some(stream) = &self.streams[to.index()] else { return };
         let primary = &self.hosts[to.peer().index()];
         let current = stream.primary == primary.database.generation;
-        if !current || !primary.alive() || !self.network.connects() {
+        let works = primary.alive() && !primary.trouble.database_hangs;
+        if !current || !works || !self.network.connects() {
             return;
         }
         let log = primary.database.log;
@@ -64,8 +66,11 @@ impl World {
 
     pub fn log_arrives(&mut self, host: NodeId, id: u64, branch: BranchId, position: u64) {
         let Some(stream) = &self.streams[host.index()] else { return };
-        let database = &mut self.hosts[host.index()].database;
+        let it = &mut self.hosts[host.index()];
+        let hangs = it.trouble.database_hangs;
+        let database = &mut it.database;
         let receives = stream.id == id
+            && !hangs
             && stream.standby == database.generation
             && database.state == DatabaseState::Standby
             && !self.network.replication_hangs;
@@ -84,7 +89,11 @@ impl World {
 
     pub fn flushed(&mut self, host: NodeId, id: u64, position: u64) {
         let Some(stream) = &mut self.streams[host.peer().index()] else { return };
-        let database = &mut self.hosts[host.index()].database;
+        let it = &mut self.hosts[host.index()];
+        if it.trouble.database_hangs {
+            return;
+        }
+        let database = &mut it.database;
         if stream.id != id || stream.primary != database.generation {
             return;
         }
@@ -117,9 +126,10 @@ impl World {
         let reconciled = self.reconciled_after();
         let together =
             checker.together_since.is_some_and(|since| self.now > since + 2 * reconciled);
-        if (checker.hidden_seen || checker.split_seen) && together && self.settled() {
+        if checker.doubtful() && together && self.settled() {
             self.checker.hidden_seen = false;
             self.checker.split_seen = self.network.split;
+            self.checker.probes_lost_seen = self.network.probes_lost != [false; 2];
             self.checker.settled_anew();
         }
     }
@@ -127,7 +137,7 @@ impl World {
     /// A server that ends in order does so by itself, whoever told it to.
     fn look_after_closing(&mut self, primary: NodeId) {
         let it = &self.hosts[primary.index()];
-        if !it.alive() || it.database.closing.is_none() {
+        if !it.alive() || it.trouble.database_hangs || it.database.closing.is_none() {
             return;
         }
         let generation = it.database.generation;
@@ -165,10 +175,16 @@ impl World {
 
     pub fn connect(&mut self, standby: NodeId) {
         let primary = &self.hosts[standby.peer().index()];
-        let there = primary.alive() && primary.database.state == DatabaseState::Writable;
+        // A standby sends on what it has.
+        let sends =
+            matches!(primary.database.state, DatabaseState::Writable | DatabaseState::Standby);
+        let there = primary.alive() && sends && !primary.trouble.database_hangs;
         let (source, generation) = (primary.database.log, primary.database.generation);
         let it = &mut self.hosts[standby.index()];
-        let asks = it.alive() && it.database.state == DatabaseState::Standby;
+        let asks = it.alive()
+            && !it.trouble.database_hangs
+            && it.database.state == DatabaseState::Standby
+            && it.database.follows;
         let rewinds = it
             .database
             .deed
@@ -177,8 +193,9 @@ impl World {
         if !asks || !there || rewinds || !self.network.connects() {
             return;
         }
-        if it.database.torn || !self.branches.contains(source, it.database.log) {
-            it.database.diverged = true;
+        let log = it.database.log;
+        if it.database.torn || !self.branches.contains(source, log) {
+            self.cannot_receive(standby, source);
             return;
         }
         it.database.diverged = false;
@@ -196,6 +213,14 @@ impl World {
         let (low, high) = self.settings.link();
         let delay = self.dice.span(low, high);
         self.after(delay, What::Arrives { host: standby.peer(), packet });
+    }
+
+    /// The peer's later history says where it left; without one there is no telling.
+    fn cannot_receive(&mut self, standby: NodeId, source: Place) {
+        let database = &mut self.hosts[standby.index()].database;
+        let mine = &self.branches.0[database.log.branch];
+        let theirs = &self.branches.0[source.branch];
+        database.diverged = database.torn || theirs.timeline >= mine.timeline;
     }
 
     pub fn acknowledge(&mut self, host: NodeId, position: u64, by_address: bool) {

@@ -144,7 +144,8 @@ fn obey(world: &mut World, line: &str) -> Result<(), String> {
             if !world.run_until_seen(within, World::settled) {
                 return Err("not settled within 20 s".to_owned());
             }
-            world.run_until(world.now + 500 * MILLI);
+            // On the full second, so that a story does not change with how its pair settled.
+            world.run_until((world.now + 500 * MILLI).next_multiple_of(SECOND));
         }
         ["run", span] => {
             let span = parse_span(span).ok_or("no time")?;
@@ -190,6 +191,7 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["exception", "remnant"] => exceptions.remnant > 0,
         ["exception", "wake-window"] => exceptions.wake_window > 0,
         ["exception", "hidden-freeze"] => exceptions.hidden_freeze > 0,
+        ["exception", "probes-lost"] => exceptions.probes_lost > 0,
         ["exception", "split-lan"] => exceptions.split_lan > 0,
         [host, "owns"] => owners == 1 && owns(parse_host(host)?),
         [host, "serves"] => owners == 1 && world.serves(parse_host(host)?),

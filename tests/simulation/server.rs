@@ -15,6 +15,8 @@ pub struct Database {
     /// A rewind or copy began and did not end: what `log` says is what the files claim.
     pub torn: bool,
     pub diverged: bool,
+    /// Its files name the peer as the one to receive from.
+    pub follows: bool,
     pub synchronous: bool,
     /// Ends of rows whose clients wait for the standby, and whether they came by the address.
     pub waiting: Vec<(u64, bool)>,
@@ -25,6 +27,8 @@ pub struct Database {
     pub deed: Option<Deed>,
     /// Counts deeds.
     pub deeds: u64,
+    /// True time when it was last killed: who looks now and then does not know at once.
+    pub killed: Option<Nanos>,
     /// Counts server lives: a connection belongs to one at each end.
     pub generation: u64,
 }
@@ -67,12 +71,14 @@ impl Database {
             signal: true,
             torn: false,
             diverged: false,
+            follows: false,
             synchronous: true,
             waiting: Vec::new(),
             closing: None,
             clean: false,
             deed: None,
             deeds: 0,
+            killed: None,
             generation: 0,
         }
     }
@@ -90,9 +96,11 @@ impl Database {
         self.generation += 1;
     }
 
-    /// Runs as a standby; a server that is started waits for its peer once it is promoted.
-    pub fn stands_by(&mut self) {
+    /// Runs as a standby; a server that is started waits for its peer once it is promoted, and
+    /// receives from the peer only if it is told to.
+    pub fn stands_by(&mut self, follows: bool) {
         self.signal = true;
+        self.follows = follows || (self.follows && self.state == DatabaseState::Standby);
         if self.state != DatabaseState::Standby {
             self.synchronous = true;
             self.goes(DatabaseState::Standby);
@@ -119,6 +127,7 @@ impl Database {
     pub fn promoted(&mut self, fork: Place) {
         self.log = fork;
         self.signal = false;
+        self.follows = false;
         self.synchronous = true;
         self.goes(DatabaseState::Writable);
     }
@@ -160,7 +169,7 @@ impl Database {
 #[test]
 fn a_clean_end_is_remembered_and_a_hasty_one_is_not() {
     let mut it = Database::new();
-    it.stands_by();
+    it.stands_by(false);
     assert!(!it.starts_in_place(), "a standby");
     it.promoted(Place { branch: 1, position: 2_000 });
     it.begins_to_close(5);

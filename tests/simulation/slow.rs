@@ -74,9 +74,27 @@ impl World {
             services.reached = Some(goal);
         }
         let current = services.orders == order;
-        let critical = if current { Grade::Good } else { Grade::Unknown };
+        let critical = match (current, services.failing) {
+            (true, None) => Grade::Good,
+            (true, Some(_)) => Grade::Failed,
+            (false, _) => Grade::Unknown,
+        };
         let seen = ServicesSeen { goal, stopped: current, critical };
         self.tell(host, Event::ServicesSeen { group: GroupId::MAIN, seen });
+    }
+
+    /// The critical services go down, or come back: the adapter sees it.
+    pub fn services_fail(&mut self, host: NodeId, fail: bool) {
+        let services = &mut self.hosts[host.index()].services;
+        if services.failing.is_some() == fail {
+            return;
+        }
+        services.failing = fail.then_some(self.now);
+        if let Some(goal) = services.reached {
+            let critical = if fail { Grade::Failed } else { Grade::Good };
+            let seen = ServicesSeen { goal, stopped: true, critical };
+            self.tell(host, Event::ServicesSeen { group: GroupId::MAIN, seen });
+        }
     }
 
     /// What is bound to the daemon's life ends with it (rule 24).

@@ -2,6 +2,7 @@
 
 use duotone::protocol::action::Action;
 use duotone::protocol::event::{DatabaseSeen, Ticket};
+use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Node;
 use duotone::protocol::time::Instant;
@@ -49,6 +50,9 @@ impl World {
     pub fn note_status(&mut self, host: NodeId, node: &Node, now: Instant) {
         let daemon = &mut self.hosts[host.index()].daemon;
         daemon.stance = node.stance();
+        if matches!(daemon.stance, Stance::Active | Stance::Standby) {
+            self.checker.forced[host.index()] = false;
+        }
         if !self.trace.wanted() {
             return;
         }

@@ -49,7 +49,7 @@ impl Database {
         flag(&self.warm.row("waiting for the promotion", IN_RECOVERY, by).await?, "in_recovery")
     }
 
-    /// Has the server run as a standby that follows the peer; a primary is stopped at once first.
+    /// Has the server run as a standby that follows nobody yet; a primary is stopped at once first.
     pub(super) async fn start_as_standby(&mut self, by: Deadline) -> Result<(), Trouble> {
         match self.look_again().await.state {
             DatabaseState::Standby => Ok(()),
@@ -71,7 +71,6 @@ impl Database {
 
     async fn start_stopped_as_standby(&mut self, by: Deadline) -> Result<(), Trouble> {
         let owner = Owner::of(&self.postgres)?;
-        let conninfo = primary_conninfo(&self.postgres, &self.own_name);
         self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
         let for_files = owner.clone();
@@ -79,7 +78,9 @@ impl Database {
             // First of all, so that whoever starts the server now starts a standby.
             files::put_standby_signal(data_dir, &for_files)?;
             let settings = [
-                ("primary_conninfo", conninfo.as_str()),
+                // Whom it follows is decided after the logs were compared: a receiver that finds
+                // the number of its own timeline at the peer overwrites its own branch with that.
+                ("primary_conninfo", ""),
                 ("synchronous_standby_names", standby_names.as_str()),
             ];
             files::set(data_dir, &for_files, &settings)

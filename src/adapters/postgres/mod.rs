@@ -114,7 +114,7 @@ impl Database {
             DatabaseDeed::StartAsStandby => self.start_as_standby(by).await,
             // The node orders it only of an adapter that was set up for it (`Setup::rejoin`); this
             // one leaves a log that has left the peer's untouched.
-            DatabaseDeed::Rejoin => Err(Trouble::CannotRejoin),
+            DatabaseDeed::Rejoin { .. } => Err(Trouble::CannotRejoin),
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,

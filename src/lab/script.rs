@@ -1,0 +1,437 @@
+//! What is done to the pair in each scenario. Nothing is judged here: `outcome` looks at what was
+//! seen.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+
+use super::Say;
+use super::clock::{self, Interrupted, ms_between, pause, wait_until};
+use super::host::{Host, signal};
+use super::job::Job;
+use super::node;
+use super::postgres;
+use super::scenario::{Contestant, Figure, Scenario};
+use super::stage::{Stage, TOGETHER};
+use super::world::NODES;
+use crate::protocol::time::Instant;
+
+/// How long anything is waited for that must come.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long is looked on after service is back: whatever goes wrong late is to be seen.
+const LOOK_ON: Duration = Duration::from_secs(1);
+
+/// What was done, and what was measured on the way.
+pub struct Struck {
+    /// When the fault began.
+    pub fault: Instant,
+    /// Measured besides.
+    pub figures: Vec<(Figure, f64)>,
+    /// What did not come about.
+    pub broken: Vec<String>,
+}
+
+impl Struck {
+    fn at(fault: Instant) -> Self {
+        Struck { fault, figures: Vec::new(), broken: Vec::new() }
+    }
+}
+
+/// Does what a story says, to its end.
+///
+/// # Errors
+/// The lab itself failed, or the user interrupts.
+pub fn strike(stage: &mut Stage, scenario: Scenario, say: &Say) -> anyhow::Result<Struck> {
+    match scenario {
+        Scenario::PowerOff => power_off(stage, say),
+        Scenario::Return => host_returns(stage, say),
+        Scenario::Switchover => switchover(stage, say),
+        Scenario::CutEth1 => cut_eth1(stage, say),
+        Scenario::KillPbx => kill_pbx(stage, say),
+        Scenario::CutEth0 => cut_eth0(stage, say),
+        Scenario::CutBoth => cut_both(stage, say),
+        Scenario::CutPaths => cut_paths(stage, say),
+        Scenario::Freeze => freeze(stage, say),
+        Scenario::Pause => pause_host(stage, say),
+        Scenario::KillDaemon => kill_daemon(stage, say),
+        Scenario::HangDaemon => hang_daemon(stage, say),
+        Scenario::KillDatabase => kill_database(stage, say),
+        Scenario::HangDatabase => hang_database(stage, say),
+        Scenario::StandbyLost => standby_lost(stage, say),
+        Scenario::PowerBoth => power_both(stage, say, &[0, 1]),
+        Scenario::PowerBothOne => {
+            let standby = stage.other();
+            power_both(stage, say, &[standby])
+        }
+        Scenario::SplitLan => split_lan(stage, say),
+        Scenario::TenTakeovers => ten_takeovers(stage, say),
+    }
+}
+
+/// Takes a host's power and waits until calls are answered.
+///
+/// # Errors
+/// The lab itself failed, or the user interrupts.
+pub fn power_off(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let mut struck = Struck::at(stage.power_off(active)?);
+    say.line(&format!("{} has no power", NODES[active]));
+    taken_over(stage, &mut struck, say)?;
+    stage.read_log(active);
+    stage.active = stage.other();
+    Ok(struck)
+}
+
+fn host_returns(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let off = stage.world.hosts.iter().position(Option::is_none);
+    let node = off.context("no host is without power")?;
+    let (at, wall) = stage.power_on(node)?;
+    say.line(&format!("{} has power again", NODES[node]));
+    let mut struck = Struck::at(at);
+    comes_back(stage, &mut struck, node, (at, wall), say)?;
+    Ok(struck)
+}
+
+fn switchover(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let (giver, taker) = (stage.active, stage.other());
+    let host = stage.world.host(giver)?;
+    let mut command = std::process::Command::new(host.program());
+    command.args(["switchover", "--reason", "shown by the demo", "--socket"]);
+    command.arg(host.files.join("control.sock")).stdin(std::process::Stdio::null());
+    let mut struck = Struck::at(clock::now());
+    say.line(&format!("the role is to move from {} to {}", NODES[giver], NODES[taker]));
+    let output = command.output().context("run duotone switchover")?;
+    struck.figures.push((Figure::Command, ms_between(struck.fault, clock::now())));
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        struck.broken.push(format!("the switchover was refused: {}", words.trim()));
+    }
+    taken_over(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn cut_eth1(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(stage.world.cut_link(true)?);
+    say.line("eth1 drops everything, silently");
+    pause(Duration::from_secs(5))?;
+    stage.world.cut_link(false)?;
+    say.line("eth1 works again");
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn kill_pbx(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(clock::now());
+    let killed = stage.world.host(stage.active)?.signal_all("kamailio", Signal::SIGKILL);
+    anyhow::ensure!(killed > 0, "there was no kamailio to kill on {}", stage.active_name());
+    say.line(&format!("kamailio on {} is killed", stage.active_name()));
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn cut_eth0(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let mut struck = Struck::at(stage.world.cut_lan(active, true)?);
+    say.line(&format!("the LAN cable of {} is cut", NODES[active]));
+    taken_over(stage, &mut struck, say)?;
+    stage.world.cut_lan(active, false)?;
+    say.line("it works again");
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn cut_both(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let mut struck = Struck::at(stage.world.cut_host(active, true)?);
+    say.line(&format!("both cables of {} are cut", NODES[active]));
+    taken_over(stage, &mut struck, say)?;
+    let gone = stage.database_is_gone(active, Duration::from_secs(5))?;
+    // Its database may already be up again, as a standby: then its log is not to be copied.
+    if gone {
+        stage.read_log(active);
+        stage.log_is_read(active)?;
+    }
+    wait_for_age(struck.fault, Duration::from_secs(5))?;
+    let wall = SystemTime::now();
+    let healed = stage.world.cut_host(active, false)?;
+    say.line("both work again");
+    comes_back(stage, &mut struck, active, (healed, wall), say)?;
+    Ok(struck)
+}
+
+fn cut_paths(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(stage.world.cut_paths(true)?);
+    say.line("no frame passes from host to host");
+    pause(Duration::from_secs(6))?;
+    stage.world.cut_paths(false)?;
+    say.line("all paths work again");
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn freeze(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let mut struck = Struck::at(clock::now());
+    stage.world.host(active)?.freeze();
+    say.line(&format!("{} is frozen; its kernel lives", NODES[active]));
+    taken_over(stage, &mut struck, say)?;
+    stage.read_log(active);
+    stage.log_is_read(active)?;
+    wait_for_age(struck.fault, Duration::from_secs(10))?;
+    let (thawed, wall) = (clock::now(), SystemTime::now());
+    stage.world.host(active)?.thaw();
+    say.line("it thaws");
+    comes_back(stage, &mut struck, active, (thawed, wall), say)?;
+    Ok(struck)
+}
+
+/// As a paused virtual machine: nothing reaches it and nothing leaves it, and its kernel has the
+/// addresses when it goes on, because it goes on before they expire.
+fn pause_host(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let fault = stage.world.cut_host(active, true)?;
+    stage.watch.darken(active, fault, false);
+    stage.world.host(active)?.freeze();
+    let mut struck = Struck::at(fault);
+    say.line(&format!("{} stands still, kernel and all", NODES[active]));
+    wait_until(Duration::from_millis(1100), Duration::from_millis(5), || {
+        stage.watch.last_answer().is_some_and(|at| at > fault)
+    })?;
+    let (thawed, wall) = (clock::now(), SystemTime::now());
+    stage.world.cut_host(active, false)?;
+    stage.watch.lighten(active, thawed);
+    stage.world.host(active)?.thaw();
+    say.line("it goes on");
+    taken_over(stage, &mut struck, say)?;
+    comes_back(stage, &mut struck, active, (thawed, wall), say)?;
+    Ok(struck)
+}
+
+fn daemon(host: &Host, name: &str) -> anyhow::Result<u32> {
+    node::daemon(host).with_context(|| format!("no daemon runs on {name}"))
+}
+
+fn kill_daemon(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let pid = daemon(stage.world.host(active)?, NODES[active])?;
+    let mut struck = Struck::at(clock::now());
+    signal(pid, Signal::SIGKILL);
+    say.line(&format!("the daemon of {} is killed", NODES[active]));
+    replaced(stage, &mut struck, say)?;
+    let started = stage.start_daemon(active)?;
+    say.line("it is started again");
+    comes_back(stage, &mut struck, active, started, say)?;
+    Ok(struck)
+}
+
+fn hang_daemon(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let active = stage.active;
+    let pid = daemon(stage.world.host(active)?, NODES[active])?;
+    let mut struck = Struck::at(clock::now());
+    signal(pid, Signal::SIGSTOP);
+    say.line(&format!("the daemon of {} hangs", NODES[active]));
+    taken_over(stage, &mut struck, say)?;
+    wait_for_age(struck.fault, Duration::from_secs(10))?;
+    let (goes_on, wall) = (clock::now(), SystemTime::now());
+    signal(pid, Signal::SIGCONT);
+    say.line("it goes on");
+    comes_back(stage, &mut struck, active, (goes_on, wall), say)?;
+    Ok(struck)
+}
+
+/// The other serves, and the database of the node whose daemon is gone was stopped: its log is read.
+fn replaced(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
+    let active = stage.active;
+    taken_over(stage, struck, say)?;
+    if stage.database_is_gone(active, Duration::from_secs(5))? {
+        stage.read_log(active);
+        stage.log_is_read(active)?;
+    } else {
+        struck.broken.push(format!("the database of {} outlives its daemon", NODES[active]));
+    }
+    Ok(())
+}
+
+fn kill_database(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(clock::now());
+    let killed = stage.world.host(stage.active)?.signal_all("postgres", Signal::SIGKILL);
+    anyhow::ensure!(killed > 0, "there was no database to kill on {}", stage.active_name());
+    say.line(&format!("the database of {} is killed", stage.active_name()));
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn hang_database(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(clock::now());
+    let stopped = stage.world.host(stage.active)?.signal_all("postgres", Signal::SIGSTOP);
+    anyhow::ensure!(stopped > 0, "there was no database to stop on {}", stage.active_name());
+    say.line(&format!("the database of {} hangs", stage.active_name()));
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn standby_lost(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let standby = stage.other();
+    let mut struck = Struck::at(stage.power_off(standby)?);
+    say.line(&format!("{}, the standby, has no power", NODES[standby]));
+    serves_again(stage, &mut struck, say)?;
+    let on = stage.power_on(standby)?;
+    say.line("it has power again");
+    comes_back(stage, &mut struck, standby, on, say)?;
+    Ok(struck)
+}
+
+/// Both lose their power; `first` get it back at once, whoever is left when these serve.
+fn power_both(stage: &mut Stage, say: &Say, first: &[usize]) -> anyhow::Result<Struck> {
+    let mut struck = Struck::at(stage.power_off(stage.active)?);
+    stage.power_off(stage.other())?;
+    say.line("both hosts have no power");
+    for node in [0, 1] {
+        stage.read_log(node);
+    }
+    pause(Duration::from_millis(500))?;
+    for &node in first {
+        stage.power_on(node)?;
+        say.line(&format!("{} has power again", NODES[node]));
+    }
+    serves_again(stage, &mut struck, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+/// Both go on, each with a half of the LAN; a job on the old active host writes what only it has.
+fn split_lan(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    /// Far from the phone's numbers.
+    const OF_JOBS: u64 = 1_000_000_000;
+    let active = stage.active;
+    let first = OF_JOBS * (stage.jobs.len() as u64 + 1);
+    let log = stage.files.join(format!("job-{}.log", stage.jobs.len()));
+    let mut struck = Struck::at(stage.world.split(true)?);
+    say.line("the LAN is split between the hosts, and eth1 is cut");
+    let name = format!("a job on {}", NODES[active]);
+    let job = Job::start(name, &stage.socket(active), first, &log)?;
+    serves_again(stage, &mut struck, say)?;
+    wait_for_age(struck.fault, Duration::from_secs(8))?;
+    stage.world.split(false)?;
+    say.line("it is whole again");
+    // The loser stops its database at once; its log is read by the pair itself alone.
+    pause(Duration::from_secs(1))?;
+    let told = job.end()?;
+    say.line(&format!("{} was told that {} rows are stored", told.name, told.acknowledged.len()));
+    stage.jobs.push(told);
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn ten_takeovers(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let mut all: Option<Struck> = None;
+    for round in 1..=10 {
+        let active = stage.active;
+        let at = stage.power_off(active)?;
+        let struck = all.get_or_insert_with(|| Struck::at(at));
+        let faults = struck.broken.len();
+        if !stage.served_since(at, PATIENCE)? {
+            struck.broken.push(format!("round {round}: no service in {PATIENCE:?}"));
+        }
+        stage.read_log(active);
+        pause(Duration::from_millis(300))?;
+        let on = stage.power_on(active)?;
+        comes_back(stage, struck, active, on, say)?;
+        if stage.active == active {
+            struck.broken.push(format!("round {round}: the other did not take over"));
+        }
+        if struck.broken.len() > faults {
+            break;
+        }
+        say.line(&format!("{round}: {} serves, {} is back", stage.active_name(), NODES[active]));
+    }
+    all.context("ten rounds were to be played")
+}
+
+/// Waits until the other host has the address, calls are answered through it and records stored.
+fn taken_over(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
+    let (other, fault) = (stage.other(), struck.fault);
+    let took =
+        wait_until(PATIENCE, Duration::from_millis(5), || stage.watch.held_since(other, fault))?;
+    if !took {
+        struck.broken.push(format!("{} has no address within {PATIENCE:?}", NODES[other]));
+    }
+    serves_again(stage, struck, say)
+}
+
+/// Waits until calls are answered and records stored from now on, and looks on for a while.
+fn serves_again(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
+    if stage.served_since(clock::now(), PATIENCE)? {
+        say.line("calls are answered, records stored");
+    } else {
+        struck.broken.push(format!("no service within {PATIENCE:?}"));
+    }
+    pause(LOOK_ON)?;
+    Ok(())
+}
+
+/// Waits until one serves and the other is its good standby.
+fn together(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
+    if stage.contestant == Contestant::BareFloor {
+        return Ok(());
+    }
+    match stage.settle() {
+        Ok(()) => say.line("the standby is good"),
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => struck.broken.push(error.to_string()),
+    }
+    Ok(())
+}
+
+/// Waits for a node to stand by again, and measures that from `since`.
+fn comes_back(
+    stage: &mut Stage,
+    struck: &mut Struck,
+    node: usize,
+    since: (Instant, SystemTime),
+    say: &Say,
+) -> anyhow::Result<()> {
+    if rejoined(stage, struck, node, since)? {
+        let whole = struck.broken.len();
+        together(stage, struck, say)?;
+        if struck.broken.len() == whole {
+            struck.figures.push((Figure::Certified, ms_between(since.0, clock::now())));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the other node's database sends its log to this node's new one.
+fn rejoined(
+    stage: &Stage,
+    struck: &mut Struck,
+    node: usize,
+    (since, wall): (Instant, SystemTime),
+) -> anyhow::Result<bool> {
+    let socket = stage.socket(1 - node);
+    let streams =
+        wait_until(TOGETHER, Duration::from_millis(50), || postgres::streams_since(&socket, wall))?;
+    if streams {
+        struck.figures.push((Figure::Rejoin, ms_between(since, clock::now())));
+    } else {
+        let status = stage.status(node);
+        struck.broken.push(format!(
+            "{} does not stream within {TOGETHER:?}; it is {}: {}",
+            NODES[node],
+            status.text("role"),
+            status.text("why")
+        ));
+    }
+    Ok(streams)
+}
+
+fn wait_for_age(fault: Instant, age: Duration) -> Result<(), Interrupted> {
+    pause(age.saturating_sub(clock::now().since(fault)))
+}
