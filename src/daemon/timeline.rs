@@ -150,6 +150,11 @@ impl Timeline {
                 self.mark_once(at, "consent", self.consent(why));
                 false
             }
+            // The offer stands, and what was in its way is gone.
+            (Some(Standby), Taking) if self.waits() => {
+                self.mark_once(at, "consent-again", self.consent(why));
+                false
+            }
             (_, Asking | Taking) => {
                 self.begin(at, Kind::of(why), why, noted);
                 if authority == Taking {
@@ -189,6 +194,15 @@ impl Timeline {
                 self.serves = None;
                 false
             }
+            (Some(Taking), Standby) if self.waits() && why != Why::PeerServes => {
+                self.mark_once(at, "waits", why);
+                false
+            }
+            (Some(Standby), Standby) if self.waits() && why == Why::PeerServes => {
+                self.mark(at, "given-up", why);
+                self.end(at, "given-up");
+                false
+            }
             (Some(Asking | Taking), Standby | Joining | Held) => {
                 self.mark(at, "given-up", why);
                 self.end(at, "given-up");
@@ -210,6 +224,11 @@ impl Timeline {
         self.change
             .as_ref()
             .is_some_and(|change| change.kind == Kind::HandoverGiven && change.ended.is_none())
+    }
+
+    /// The peer's offer is being taken.
+    fn waits(&self) -> bool {
+        self.open() == Some(Kind::HandoverTaken)
     }
 
     fn upgrade(&mut self, why: Why) {

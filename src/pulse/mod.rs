@@ -59,6 +59,9 @@ pub trait LanSide {
     /// Carries out one of `ProbeLan`, `HoldAddresses`, `ReleaseAddresses` and `Announce`; ends in
     /// the event that the action names.
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>);
+    /// The node stands by and has no question about the floating addresses: true when the standby
+    /// keeps the interface down, so that nothing can be asked.
+    fn rests(&mut self, events: &mut Vec<Event>) -> bool;
     /// From now on this hardware address is the peer's.
     fn learn_peer_mac(&mut self, address: HardwareAddress);
     /// From now on these are the group's addresses and references; what is held and no longer
@@ -170,6 +173,10 @@ impl LanSide for lan::Lan {
 
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
         lan::Lan::perform(self, now, action, events);
+    }
+
+    fn rests(&mut self, events: &mut Vec<Event>) -> bool {
+        lan::Lan::rests(self, events)
     }
 
     fn learn_peer_mac(&mut self, address: HardwareAddress) {

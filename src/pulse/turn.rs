@@ -12,6 +12,7 @@ use super::queue::{Inbox, Letter};
 use super::report::{Recorded, Reporter, SNAPSHOT_EVERY};
 use crate::protocol::action::Action;
 use crate::protocol::event::Event;
+use crate::protocol::lead::Authority;
 use crate::protocol::node::Node;
 use crate::protocol::time::{Duration, Instant};
 
@@ -142,6 +143,13 @@ impl<L: LanSide> Turning<L> {
         }
         match &action {
             Action::SendHeartbeat(heartbeat) => self.exchange.send(now, heartbeat),
+            // A question about the references alone is a standby's that has nothing to fear.
+            Action::ProbeLan { floating: false, .. }
+                if self.node.authority().0 == Authority::Standby
+                    && self.lan.rests(&mut self.produced) =>
+            {
+                return;
+            }
             Action::ProbeLan { .. }
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }

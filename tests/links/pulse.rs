@@ -77,6 +77,10 @@ impl LanSide for FakeLan {
 
     fn drain(&mut self, _: Instant, _: &mut dyn Iterator<Item = bool>, _: &mut Vec<Event>) {}
 
+    fn rests(&mut self, _: &mut Vec<Event>) -> bool {
+        false
+    }
+
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
         let group = GroupId::MAIN;
         let mut owners = self.owners.lock().unwrap();
