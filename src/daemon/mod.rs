@@ -14,6 +14,7 @@ mod history;
 mod journal;
 mod leaving;
 mod maintenance;
+mod notice;
 mod offers;
 mod orders;
 mod recover;
@@ -49,6 +50,7 @@ use crate::pulse::{self, Pulse};
 use crate::wire::{Key, Keys, PairTag};
 
 use self::journal::Journal;
+use self::notice::{Manager, Notice};
 use self::work::Work;
 
 /// Of the state directory: what the next life, or the dead man, must know about the services.
@@ -181,7 +183,8 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
     let watchdog = sd_notify::watchdog_enabled();
     let every = watchdog.map_or(Duration::from_secs(1), |limit| limit / 4);
     let mut tick = tokio::time::interval(every.max(Duration::from_millis(50)));
-    notify(&[sd_notify::NotifyState::Ready]);
+    let manager = Manager::begin();
+    manager.tell(Notice::Ready);
     let mut beats = pulse.beats();
     loop {
         tokio::select! {
@@ -193,7 +196,7 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
                 let now = pulse.beats();
                 if now != beats {
                     beats = now;
-                    notify(&[sd_notify::NotifyState::Watchdog]);
+                    manager.tell(Notice::Alive);
                 }
             }
             _ = hangup.recv() => {
@@ -206,7 +209,7 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
             _ = interrupt.recv() => break,
         }
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    manager.tell(Notice::Ending);
     let left = leaving::leave(shared, work).await;
     // The pulse has nothing left to hold; if it cannot be told, it has ended.
     if shared.post.send(Letter::Stop).is_ok() {
@@ -313,12 +316,6 @@ pub(crate) fn software() -> [u16; 3] {
         part(env!("CARGO_PKG_VERSION_MINOR")),
         part(env!("CARGO_PKG_VERSION_PATCH")),
     ]
-}
-
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("systemd cannot be told: {error}");
-    }
 }
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {

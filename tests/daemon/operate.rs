@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::{self, sql};
-use crate::pair::{DUOTONE, PATIENT, Pair, V4, Wanted, said};
+use crate::pair::{DUOTONE, PATIENT, Pair, V4, V6, Wanted, said};
 use crate::world::{HOSTS, soon};
 
 /// Refused, with this in the reason.
@@ -139,7 +139,10 @@ fn a_takeover_is_remembered_by_both_also_without_a_daemon() {
     assert_eq!(takeover["reason"], "the peer is silent");
     assert_eq!(steps(&takeover)[0], "last-heartbeat");
     assert!(takeover["took_ms"].as_f64().is_some_and(|ms| ms >= 250.0), "{takeover}");
-    pair.world.ip(HOSTS[active], "addr flush dev eth0 to 192.0.2.10");
+    // What its kernel had went with the power.
+    for address in [V4, V6] {
+        pair.world.ip(HOSTS[active], &format!("addr flush dev eth0 to {address}"));
+    }
     pair.ownership.power(active, true);
     pair.world.mend(HOSTS[active], "eth0");
     pair.world.mend(HOSTS[active], "eth1");
