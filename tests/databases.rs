@@ -143,17 +143,18 @@ fn the_server_meets_the_expectations() {
 }
 
 #[test]
+
 fn the_server_meets_the_expectations_of_a_clean_stop() {
     meet("clean", expectations::CLEAN_STOP);
 }
 
 #[test]
+
 fn the_server_meets_the_expectations_of_rejoining() {
     meet("rejoin", expectations::REJOIN);
 }
 
 #[test]
-#[ignore = "the adapter lets a server that is started as a standby follow unasked"]
 fn the_server_meets_the_expectations_of_following() {
     meet("unasked", expectations::UNASKED);
 }

@@ -75,7 +75,7 @@ fn the_floor_takes_over_real_calls() {
     let run = play_floor(Scenario::PowerOff, "floor-power-off.json");
     let outage = run["outage_ms"].as_f64().expect("an outage");
     assert!((200.0..5000.0).contains(&outage), "silence of 250 ms, then service: {outage} ms");
-    assert!(run["calls"]["answered"].as_u64() > Some(100), "{}", run["calls"]);
+    assert!(run["calls"]["answered"].as_u64() > Some(40), "{}", run["calls"]);
     assert!(run["calls"]["lost"].as_u64() > Some(0), "a host died in the middle of calls");
     assert_eq!(run["active"], serde_json::json!(["pbx-a", "pbx-b"]));
     let words = run["timeline"].to_string();

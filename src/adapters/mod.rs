@@ -8,5 +8,6 @@ pub mod maintenance_file;
 pub mod postgres;
 pub mod probes;
 pub mod process;
+pub mod salvage;
 pub mod services;
 pub mod state_file;

@@ -12,7 +12,7 @@ use crate::config::key::KeyError;
 pub enum Exit {
     /// Done; or, of a question: yes.
     Ok = 0,
-    /// Of a question (`is-active`, `demo`): no.
+    /// Of a question (`is-active`, `demo`): no; `salvage merge`: not every row.
     No = 1,
     /// The command line is wrong (also clap's own status).
     Usage = 2,
@@ -32,7 +32,11 @@ impl Exit {
     /// Every status with its meaning, for the help text.
     pub const ALL: [(Exit, &'static str); 8] = [
         (Exit::Ok, "done; yes"),
-        (Exit::No, "no (is-active: this node is not active; demo: a promise was broken)"),
+        (
+            Exit::No,
+            "no (is-active: this node is not active; demo: a promise was broken; salvage merge: \
+             some rows could not be put in)",
+        ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),
         (Exit::NotRunning, "the daemon does not run or does not answer"),

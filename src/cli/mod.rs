@@ -12,6 +12,7 @@ mod history;
 mod keygen;
 mod orders;
 mod parts;
+mod salvage;
 mod switches;
 
 use std::io::Write;
@@ -129,6 +130,9 @@ enum Verb {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// The rows that a returning node alone had
+    #[command(subcommand)]
+    Salvage(SalvageVerb),
     /// Show a pair lose its active host, on this machine alone
     Demo(demo::Demo),
     /// Wait for the daemon's end and stop its database then (the daemon starts this itself)
@@ -142,6 +146,38 @@ struct Why {
     /// Why, for the log and the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum SalvageVerb {
+    /// What was salvaged on this node, when, and whether it was merged
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The rows of one salvage
+    Show {
+        /// Its name, the beginning of it, or its directory
+        id: String,
+        /// Only this table: `table` or `database.schema.table`
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the rows whose key is free into the serving database; run it where the role is
+    Merge {
+        /// Its name, the beginning of it, or its directory
+        id: String,
+        /// Count only
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -204,6 +240,18 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Timeline(asked) => history::draw(&asked, &source()),
         Verb::Reload => ask::reload(&options.socket()),
         Verb::Keygen { path } => keygen::make(path, &options.config),
+        Verb::Salvage(verb) => {
+            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            match verb {
+                SalvageVerb::List { json } => salvage::list(&config, json),
+                SalvageVerb::Show { id, table, json } => {
+                    salvage::show(&config, &id, table.as_deref(), json)
+                }
+                SalvageVerb::Merge { id, dry_run, json } => {
+                    salvage::merge(&config, &id, dry_run, json)
+                }
+            }
+        }
         Verb::Config(ConfigVerb::Check { file_only }) => {
             check::check(&options.config, options.node.as_deref(), file_only, parts.database)
         }

@@ -1,7 +1,7 @@
 //! The section `[postgres]`.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::protocol::identity::NodeId;
 
@@ -14,6 +14,7 @@ use super::nodes::Nodes;
 pub(super) struct Read {
     postgres: Postgres,
     hosts: [IpAddr; 2],
+    salvage_dir: Option<PathBuf>,
 }
 
 pub(super) fn read<'t>(
@@ -40,6 +41,8 @@ pub(super) fn read<'t>(
     let hosts = nodes.addresses(&mut section, "hosts", report);
     let passfile = section.path("passfile").map(|at| at.value);
     let options = section.texts("options").unwrap_or_default();
+    let salvage_dir = section.path("salvage_dir").map(|at| at.value);
+    let salvage_exclude = tables(&mut section, report);
     section.close();
     let hosts = hosts?;
     let postgres = Postgres {
@@ -54,14 +57,36 @@ pub(super) fn read<'t>(
         replication_user,
         passfile,
         options: options.into_iter().map(|at| at.value.to_owned()).collect(),
+        salvage_dir: PathBuf::new(),
+        salvage_exclude,
     };
-    Some(Read { postgres, hosts })
+    Some(Read { postgres, hosts, salvage_dir })
+}
+
+/// The tables that are not salvaged.
+fn tables(section: &mut Section<'_>, report: &Report<'_>) -> Vec<String> {
+    let given = section.texts("salvage_exclude").unwrap_or_default();
+    for at in &given {
+        let parts: Vec<&str> = at.value.split('.').collect();
+        if !matches!(parts.len(), 2 | 3) || parts.iter().any(|part| part.is_empty()) {
+            let wrong = format!(
+                "salvage_exclude: \"{}\" is not schema.table or database.schema.table",
+                at.value
+            );
+            report.at(at.offset, wrong);
+        }
+    }
+    given.into_iter().map(|at| at.value.to_owned()).collect()
 }
 
 impl Read {
-    /// The section as node `me` uses it.
-    pub(super) fn resolved(self, me: NodeId) -> Postgres {
-        Postgres { peer_host: self.hosts[me.peer().index()], ..self.postgres }
+    /// The section as node `me` uses it, with its files in `state_dir` unless it says otherwise.
+    pub(super) fn resolved(self, me: NodeId, state_dir: &Path) -> Postgres {
+        Postgres {
+            peer_host: self.hosts[me.peer().index()],
+            salvage_dir: self.salvage_dir.unwrap_or_else(|| state_dir.join("salvage")),
+            ..self.postgres
+        }
     }
 }
 

@@ -231,6 +231,11 @@ pub struct Postgres {
     pub passfile: Option<PathBuf>,
     /// Extra options for the server's command line.
     pub options: Vec<String>,
+    /// Where the rows of a losing branch are kept.
+    pub salvage_dir: PathBuf,
+    /// Tables that the salvage leaves out: `schema.table` or `database.schema.table`, where `*`
+    /// stands for any one name.
+    pub salvage_exclude: Vec<String>,
 }
 
 /// A watched process.

@@ -92,6 +92,7 @@ fn sections<'t>(
     if postgres_given && postgres.is_none() {
         return None;
     }
+    let postgres = postgres.map(|postgres| postgres.resolved(me, &pair.state_dir));
     Some(Config {
         pair: pair.name,
         me,
@@ -106,7 +107,7 @@ fn sections<'t>(
         syslog: pair.syslog,
         links: links::resolved(paths, me),
         floating: lan.floating,
-        postgres: postgres.map(|postgres| postgres.resolved(me)),
+        postgres,
         services,
         hash: hash(text),
     })

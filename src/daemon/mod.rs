@@ -276,7 +276,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         timing: config.timing,
         durability: config.durability,
         database: config.postgres.is_some(),
-        rejoin: false,
+        rejoin: true,
         groups: 1,
         refresh: (!config.floating.refresh.is_zero()).then_some(config.floating.refresh),
         durable,

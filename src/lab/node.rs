@@ -163,13 +163,12 @@ pub fn cost(host: &Host) -> Option<Cost> {
 
 /// A host's daemon, as seen from outside; `None` when it is not there.
 pub fn daemon(host: &Host) -> Option<u32> {
-    let named = host.processes().into_iter().filter(|(_, name)| name == "duotone");
-    named.map(|(pid, _)| pid).find(|&pid| is_daemon(pid))
-}
-
-fn is_daemon(pid: u32) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split(|&byte| byte == 0).nth(1) == Some(b"run")
+    let program = host.program().as_os_str().as_encoded_bytes();
+    host.processes().into_iter().map(|(pid, _)| pid).find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|&byte| byte == 0);
+        words.next() == Some(program) && words.next() == Some(b"run")
+    })
 }
 
 fn configuration(options: &DemoOptions) -> anyhow::Result<String> {

@@ -383,7 +383,13 @@ fn together(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Result
         return Ok(());
     }
     match stage.settle() {
-        Ok(()) => say.line("the standby is good"),
+        Ok(()) => {
+            say.line("the standby is good");
+            // A commit that still waits is part of what this fault did.
+            if !stage.served_since(clock::now(), PATIENCE)? {
+                struck.broken.push(format!("no commit within {PATIENCE:?} of a good standby"));
+            }
+        }
         Err(error) if error.is::<Interrupted>() => return Err(error),
         Err(error) => struck.broken.push(error.to_string()),
     }

@@ -22,7 +22,7 @@ use crate::protocol::time::Instant;
 const STEADY: Duration = Duration::from_secs(3);
 /// How long a pair may take to come together again: a base backup, where it comes to that, on a
 /// busy machine.
-pub const TOGETHER: Duration = Duration::from_secs(45);
+pub const TOGETHER: Duration = Duration::from_secs(30);
 
 /// A world with a contestant in it.
 pub struct Stage {

@@ -17,6 +17,8 @@ pub struct Lan {
     last_probe: Option<Instant>,
     /// Who answered last, and when.
     pub answered: Option<(Instant, Answerer)>,
+    /// Since when the peer has answered again and again, and when it last did.
+    owned: Option<(Instant, Instant)>,
     /// When the peer last probed for the addresses, as one does that is about to claim them.
     peer_probed: Option<Instant>,
     /// When the newest probe was sent that a reference answered.
@@ -54,6 +56,10 @@ impl Lan {
             LanSeen::FloatingAnswered { at, by } => {
                 self.restart();
                 self.answered = Some((at, by));
+                if by == Answerer::Peer {
+                    let since = self.owned.map_or(at, |(since, _)| since);
+                    self.owned = Some((since, at));
+                }
             }
             LanSeen::PeerProbed { at } => self.peer_probed = Some(at),
             LanSeen::ReferenceAnswered { probed_at } => {
@@ -145,9 +151,20 @@ impl Lan {
         }
     }
 
-    /// The peer answered for an address lately.
-    pub fn peer_owns(&self, now: Instant, timing: &Timing) -> bool {
-        matches!(self.answered, Some((at, Answerer::Peer)) if now.since(at) < timing.long_window)
+    /// The peer has answered for an address for `span`, and does so still. A host that thaws
+    /// answers too, until it has dropped what it held.
+    pub fn peer_owns(&self, span: Duration) -> bool {
+        self.owned.is_some_and(|(since, last)| last.since(since) >= span)
+    }
+
+    /// Whoever owned the addresses before this node does so no more.
+    pub fn taken(&mut self) {
+        self.owned = None;
+    }
+
+    /// An answer that is not repeated is forgotten.
+    pub fn forget_old_answers(&mut self, now: Instant, timing: &Timing) {
+        self.owned = self.owned.filter(|(_, last)| now.since(*last) < timing.long_window * 2);
     }
 
     /// When a window will be complete if nothing answers.

@@ -29,6 +29,9 @@ impl Node {
             // Answers may have been missed: every silent window begins anew (rule 23).
             self.groups.iter_mut().for_each(|group| group.lan.restart());
         }
+        for group in &mut self.groups {
+            group.lan.forget_old_answers(now, &self.setup.timing);
+        }
         self.turn_moves(now, woke);
         self.path.clear();
         for _ in 0..CHAIN {
@@ -126,6 +129,7 @@ impl Node {
                     claim.held_at = Some(now);
                 }
                 for group in &mut self.groups {
+                    group.lan.taken();
                     group.renew_due = now + timing.address_lifetime / 4;
                 }
             }

@@ -17,7 +17,8 @@ wal_log_hints = on\nmax_slot_wal_keep_size = '64MB'\nwal_keep_size = '32MB'\n\
 wal_retrieve_retry_interval = '100ms'\nshared_buffers = '8MB'\nfsync = on\n";
 const RULES: &str = "\
 local all all trust\nlocal replication all trust\n\
-host replication replicator 10.9.0.0/24 trust\n";
+host replication replicator 10.9.0.0/24 trust\n\
+host postgres replicator 10.9.0.0/24 trust\n";
 
 /// Says why, when there is no PostgreSQL to test with.
 pub fn is_missing() -> bool {
@@ -83,7 +84,13 @@ fn make(data: &Path, socket: &Path) -> PathBuf {
     let more = CONF.replace("SOCKET", &socket.display().to_string());
     fs::write(&conf, fs::read_to_string(&conf).unwrap() + &more).unwrap();
     fs::write(data.join("pg_hba.conf"), RULES).unwrap();
-    let script = "CREATE ROLE replicator REPLICATION LOGIN;\nCREATE TABLE calls (n bigint);\n";
+    let script = "CREATE ROLE replicator REPLICATION LOGIN;\nCREATE TABLE calls (n bigint);\n\
+                  GRANT pg_checkpoint TO replicator;\n\
+                  GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator;\n\
+                  GRANT EXECUTE ON FUNCTION pg_stat_file(text, boolean) TO replicator;\n\
+                  GRANT EXECUTE ON FUNCTION pg_read_binary_file(text) TO replicator;\n\
+                  GRANT EXECUTE ON FUNCTION \
+                  pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;\n";
     let input = data.with_extension("sql");
     fs::write(&input, script).unwrap();
     let mut single = as_owner("postgres");

@@ -12,6 +12,7 @@ mod made;
 mod operate;
 mod ownership;
 mod pair;
+mod rejoin;
 mod systemd;
 mod takeover;
 mod upkeep;

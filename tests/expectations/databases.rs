@@ -83,6 +83,7 @@ pub const CLEAN_STOP: &[Expectation] = &[
 pub const REJOIN: &[Expectation] = &[
     ("rejoining brings a log that has left back to the other's rows", rejoins),
     ("rejoining with a prefix only follows", rejoins_prefix),
+    ("rejoining brings back a namesake of the other's timeline", rejoins_namesake),
 ];
 
 /// What a sentence begins with, from a primary on `a` and a server on `b` that may follow it.
@@ -298,16 +299,21 @@ fn prefix_follows(servers: &mut dyn Servers) {
 
 /// `a` follows `b`, and a commit on `b` waits for it and gets through.
 fn follows(servers: &mut dyn Servers) {
-    until(servers, "a streams", |servers| {
-        let (a, b) = (servers.look(A), servers.look(B));
+    streams_from(servers, A, B);
+}
+
+fn streams_from(servers: &mut dyn Servers, standby: NodeId, primary: NodeId) {
+    until(servers, "it streams", |servers| {
+        let (one, other) = (servers.look(standby), servers.look(primary));
         let timeline = |seen: &DatabaseSeen| seen.log.as_ref().map(|log| log.timeline);
-        a.streaming && !a.diverged && timeline(&a) == timeline(&b)
+        one.streaming && !one.diverged && timeline(&one) == timeline(&other)
     });
-    let seen = servers.perform(B, DatabaseDeed::SetSynchronous(true));
+    let seen = servers.perform(primary, DatabaseDeed::SetSynchronous(true));
     assert_eq!(seen.synchronous, Some(true));
-    write(servers, B, 90);
+    write(servers, primary, 90);
     until(servers, "the same rows", |servers| {
-        sorted(servers.rows(A)) == sorted(servers.rows(B)) && servers.rows(A).contains(&90)
+        let rows = servers.rows(standby);
+        rows.contains(&90) && sorted(rows) == sorted(servers.rows(primary))
     });
 }
 
@@ -339,7 +345,7 @@ fn diverged(servers: &mut dyn Servers) {
 
 /// Each is promoted from the same timeline while the other is dead: both are now on the next one,
 /// by number. `b` must not take `a`'s log for its own before anybody has compared them.
-fn namesakes(servers: &mut dyn Servers) {
+fn part_with_one_number(servers: &mut dyn Servers) -> Log {
     servers.perform(A, DatabaseDeed::StopNow);
     servers.perform(B, DatabaseDeed::Promote);
     servers.perform(B, DatabaseDeed::SetSynchronous(false));
@@ -354,6 +360,11 @@ fn namesakes(servers: &mut dyn Servers) {
     }
     assert_eq!(log(&servers.look(A)).timeline, alone.timeline);
     servers.perform(B, DatabaseDeed::StartAsStandby);
+    alone
+}
+
+fn namesakes(servers: &mut dyn Servers) {
+    let alone = part_with_one_number(servers);
     servers.pass(4 * A_WHILE);
     let seen = servers.look(B);
     assert!(!seen.streaming);
@@ -451,4 +462,14 @@ fn rejoins_prefix(servers: &mut dyn Servers) {
     assert_eq!((seen.state, seen.diverged), (DatabaseState::Standby, false));
     follows(servers);
     assert_eq!(sorted(servers.rows(A)), [1, 90]);
+}
+
+fn rejoins_namesake(servers: &mut dyn Servers) {
+    let alone = part_with_one_number(servers);
+    let common = alone.forks.last().map(|fork| fork.at);
+    let seen = servers.perform(B, DatabaseDeed::Rejoin { common });
+    assert_eq!(seen.state, DatabaseState::Standby);
+    assert!(seen.streaming && !seen.diverged, "{seen:?}");
+    streams_from(servers, B, A);
+    assert!(!servers.rows(B).contains(&2));
 }

@@ -14,6 +14,13 @@ use duotone::protocol::identity::NodeId;
 use duotone::protocol::timing::Timing;
 
 pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// What `pg_rewind` needs on its source, as the README says.
+pub const REWIND_RIGHTS: &str = "\
+GRANT pg_checkpoint TO replicator; \
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator; \
+GRANT EXECUTE ON FUNCTION pg_stat_file(text, boolean) TO replicator; \
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text) TO replicator; \
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO replicator";
 static PORT: AtomicU16 = AtomicU16::new(0);
 
 /// The test's own directory; every server in it is killed and it is removed at the end.
@@ -55,6 +62,7 @@ impl Lab {
         server.copy_template(&self.template);
         server.boot();
         server.sql("CREATE ROLE replicator REPLICATION LOGIN");
+        server.sql(REWIND_RIGHTS);
         server.sql("CREATE TABLE calls (n bigserial PRIMARY KEY)");
         server
     }
@@ -121,6 +129,8 @@ impl Server {
             replication_user: "replicator".into(),
             passfile: None,
             options: vec!["-c".into(), "log_min_messages=fatal".into()],
+            salvage_dir: self.dir.join("salvage"),
+            salvage_exclude: Vec::new(),
         }
     }
 
@@ -354,7 +364,8 @@ impl Template {
         let text = fs::read_to_string(&main).expect("postgresql.conf") + "include 'pair.conf'\n";
         fs::write(&main, text).expect("postgresql.conf");
         let rules = "local all all trust\nlocal replication all trust\n\
-                     host replication replicator 127.0.0.0/8 trust\n";
+                     host replication replicator 127.0.0.0/8 trust\n\
+                     host postgres replicator 127.0.0.0/8 trust\n";
         fs::write(path.join("pg_hba.conf"), rules).expect("pg_hba.conf");
         template
     }

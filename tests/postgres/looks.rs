@@ -187,6 +187,7 @@ fn the_check_says_what_is_missing() {
         assert!(findings.is_empty(), "{}", said(&findings));
 
         a.sql("ALTER ROLE replicator NOREPLICATION");
+        a.sql("REVOKE pg_checkpoint FROM replicator");
         a.sql("ALTER SYSTEM SET synchronous_commit = 'local'");
         a.sql("ALTER SYSTEM SET wal_keep_size = 0");
         let rules = "local all all trust\nhost replication replicator 127.0.0.3/32 trust\n";
@@ -200,10 +201,12 @@ fn the_check_says_what_is_missing() {
             "synchronous_commit is local: set synchronous_commit = on",
             "wal_keep_size is 0",
             "add \"host replication replicator 127.0.0.1 ",
+            "role replicator may not rewind the peer",
+            "add \"host postgres replicator 127.0.0.1 ",
         ] {
             assert!(findings.contains(expected), "{expected} in:\n{findings}");
         }
-        assert_eq!(findings.lines().count(), 4, "{findings}");
+        assert_eq!(findings.lines().count(), 6, "{findings}");
         assert!(Finding::systems(1, 1).is_none());
         assert!(Finding::systems(1, 2).expect("differ").to_string().contains("pg_basebackup"));
 

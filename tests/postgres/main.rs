@@ -5,7 +5,11 @@
 mod cluster;
 mod lifecycle;
 mod looks;
+mod merging;
+mod rejoin;
+mod rejoin_faults;
 mod replication;
+mod stopping;
 
 /// A task of the slow world may own it.
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checker::Exceptions;
+use crate::coverage::Coverage;
 use crate::runs::Run;
 use crate::schedule::Trouble;
 use crate::trace::Trace;
@@ -34,9 +35,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// What a batch has seen.
-#[derive(Default)]
 struct Batch {
     exceptions: Exceptions,
+    coverage: Coverage,
     handled: u64,
     troubles: Vec<Trouble>,
     broken: Vec<(u64, String)>,
@@ -44,7 +45,14 @@ struct Batch {
 
 fn batch(seeds: &[u64]) -> Batch {
     let next = AtomicU64::new(0);
-    let total = Mutex::new(Batch::default());
+    let enough = number("ENOUGH").unwrap_or(40);
+    let total = Mutex::new(Batch {
+        exceptions: Exceptions::default(),
+        coverage: Coverage::new(),
+        handled: 0,
+        troubles: Vec::new(),
+        broken: Vec::new(),
+    });
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed) as usize;
@@ -53,10 +61,11 @@ fn batch(seeds: &[u64]) -> Batch {
             let ended = run.go(Trace::silent());
             let mut total = total.lock().unwrap();
             total.exceptions.add(&ended.exceptions);
+            total.coverage.add(&ended.coverage);
             total.handled += ended.handled;
             total.troubles.extend(run.troubles);
             total.broken.extend(ended.broken.map(|sentence| (seed, sentence)));
-            if total.broken.len() >= 40 {
+            if total.broken.len() as u64 >= enough {
                 break;
             }
         }
@@ -94,18 +103,30 @@ fn every_promise_is_kept_over_random_runs() {
         begin.elapsed(),
         seen.exceptions
     );
+    println!("{}", seen.coverage.summary());
+    let gaps = seen.coverage.gaps();
+    println!("{}", gaps.join("\n"));
     if let Some((seed, _)) = seen.broken.iter().min() {
         let list: Vec<String> =
             seen.broken.iter().map(|(seed, what)| format!("  {seed}: {what}")).collect();
         panic!("{}\nbroken:\n{}", tell(*seed), list.join("\n"));
     }
     if many >= 1_000 {
+        assert!(gaps.is_empty(), "{}", gaps.join("\n"));
         for trouble in Trouble::all() {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
             assert!(times >= many / 60, "{trouble:?} was made only {times} times");
         }
-        let Exceptions { wake_window, hidden_freeze, remnant, split_lan, probes_lost, stale_loss } =
-            seen.exceptions;
+        let Exceptions {
+            wake_window,
+            hidden_freeze,
+            remnant,
+            split_lan,
+            probes_lost,
+            stale_loss,
+            recovered,
+            nothing_left,
+        } = seen.exceptions;
         for (name, times) in [
             ("wake window", wake_window),
             ("hidden freeze", hidden_freeze),
@@ -113,6 +134,8 @@ fn every_promise_is_kept_over_random_runs() {
             ("split LAN", split_lan),
             ("lost probes", probes_lost),
             ("stale loss", stale_loss),
+            ("recovered", recovered),
+            ("nothing left", nothing_left),
         ] {
             assert!(times > 0, "no run reached the exception: {name}");
         }

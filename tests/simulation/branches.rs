@@ -61,6 +61,18 @@ impl Branches {
         self.reach(log, other.branch).is_some_and(|reached| reached >= other.position)
     }
 
+    /// How far two logs are the same.
+    pub fn common(&self, one: Place, other: Place) -> u64 {
+        let mut here = Some(one);
+        while let Some(place) = here {
+            if let Some(reached) = self.reach(other, place.branch) {
+                return reached.min(place.position);
+            }
+            here = self.0[place.branch].parent;
+        }
+        0
+    }
+
     /// Branches with acknowledged rows that `log` lacks and that nobody has accounted for.
     pub fn missing(&self, log: Place) -> impl Iterator<Item = BranchId> + '_ {
         (0..self.0.len()).filter(move |&branch| {

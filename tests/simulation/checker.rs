@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use duotone::protocol::event::{DatabaseState, ServicesGoal};
 use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
 use duotone::protocol::identity::{NodeId, Term};
+use duotone::protocol::log::Relation;
 use duotone::protocol::node::Durability;
 
 use crate::branches::{BranchId, Place};
@@ -68,6 +69,10 @@ pub struct Exceptions {
     pub probes_lost: u64,
     /// Acknowledged rows were lost by a takeover without a certificate (`available`).
     pub stale_loss: u64,
+    /// A node with a damaged state file was recovered, and only it had some rows.
+    pub recovered: u64,
+    /// One was recovered while the other's copy was not finished: nobody has a log to go by.
+    pub nothing_left: u64,
 }
 
 impl Exceptions {
@@ -78,6 +83,8 @@ impl Exceptions {
         self.split_lan += other.split_lan;
         self.probes_lost += other.probes_lost;
         self.stale_loss += other.stale_loss;
+        self.recovered += other.recovered;
+        self.nothing_left += other.nothing_left;
     }
 }
 
@@ -160,7 +167,10 @@ impl World {
             let holds = it.addresses.any() || it.database.state == DatabaseState::Writable;
             let resumed = now < it.daemon.changed + release;
             let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
-            if (cut_off || frozen) && holds && (it.daemon.state != Life::Running || resumed) {
+            // Without its address nothing of a dead daemon's host answers the peer's probe.
+            let bare = it.deleted.is_some_and(|at| now < at + lifetime + release);
+            if (cut_off || frozen || bare) && holds && (it.daemon.state != Life::Running || resumed)
+            {
                 exceptions.remnant += 1;
                 return true;
             }
@@ -250,6 +260,34 @@ impl World {
             return;
         }
         self.break_rule(format!("P2: {when} without rows that were acknowledged"));
+    }
+
+    /// P5: what is salvaged before a rejoin are the rows past the place that the node, or the
+    /// server by the timelines' numbers, takes for the last common one.
+    pub fn check_parting(&mut self, host: NodeId, source: Place, told: Option<u64>) {
+        let log = self.hosts[host.index()].database.log;
+        let common = self.branches.common(log, source);
+        let (mine, theirs) = (self.branches.as_log(log), self.branches.as_log(source));
+        let by_numbers = matches!(theirs.relation(&mine), Relation::Longer | Relation::Equal);
+        let wrong = match told {
+            Some(told) => told > common,
+            None => by_numbers || mine.timeline == theirs.timeline,
+        };
+        if wrong {
+            self.break_rule(format!(
+                "P5: {host} rejoins from {told:?}, and the logs part at {common}"
+            ));
+        }
+    }
+
+    /// Who recovers a node whose memory is damaged gives up what only that node has.
+    pub fn forgive_recovered(&mut self, host: NodeId) {
+        let log = self.hosts[host.peer().index()].database.log;
+        let missing: Vec<BranchId> = self.branches.missing(log).collect();
+        for branch in missing {
+            self.checker.exceptions.recovered += 1;
+            self.branches.forgive(branch);
+        }
     }
 
     /// P2 and P5, when a log is thrown away for another.

@@ -32,6 +32,10 @@ pub enum Command {
     DiskTakes(NodeId, Nanos),
     /// Claiming the addresses fails.
     AddressFails(NodeId, bool),
+    /// The state file cannot be read at the daemon's next start.
+    DamageState(NodeId),
+    /// The server does not start.
+    StartFails(NodeId, bool),
     /// The server's processes die.
     KillDatabase(NodeId),
     /// The server stands still: it neither answers nor commits.
@@ -48,6 +52,8 @@ pub enum Command {
     Order(NodeId, Order),
     /// When that node begins a promotion, after this span.
     WhenPromoting(NodeId, Nanos, Box<Command>),
+    /// When it writes down a term of its own.
+    WhenClaiming(NodeId, Nanos, Box<Command>),
     Heal,
 }
 
@@ -121,6 +127,10 @@ impl fmt::Display for Command {
             Command::AddressFails(host, fails) => {
                 write!(f, "address of {host} {}", if *fails { "fails" } else { "works" })
             }
+            Command::DamageState(host) => write!(f, "damage state of {host}"),
+            Command::StartFails(host, fails) => {
+                write!(f, "start of {host} {}", if *fails { "fails" } else { "works" })
+            }
             Command::KillDatabase(host) => write!(f, "kill database {host}"),
             Command::DatabaseHangs(host, hangs) => {
                 write!(f, "database of {host} {}", if *hangs { "hangs" } else { "goes on" })
@@ -140,6 +150,9 @@ impl fmt::Display for Command {
             }
             Command::WhenPromoting(host, span, command) => {
                 write!(f, "when {host} promotes after {} {command}", Span(*span))
+            }
+            Command::WhenClaiming(host, span, command) => {
+                write!(f, "when {host} claims after {} {command}", Span(*span))
             }
             Command::Heal => f.write_str("heal"),
         }
@@ -222,6 +235,9 @@ pub fn parse(line: &str) -> Option<Command> {
         ["disk", "of", _, "works"] => Command::DiskFails(host(2)?, false),
         ["address", "of", _, "fails"] => Command::AddressFails(host(2)?, true),
         ["address", "of", _, "works"] => Command::AddressFails(host(2)?, false),
+        ["damage", "state", "of", _] => Command::DamageState(host(3)?),
+        ["start", "of", _, "fails"] => Command::StartFails(host(2)?, true),
+        ["start", "of", _, "works"] => Command::StartFails(host(2)?, false),
         ["kill", "database", _] => Command::KillDatabase(host(2)?),
         ["database", "of", _, "hangs"] => Command::DatabaseHangs(host(2)?, true),
         ["database", "of", _, "goes", "on"] => Command::DatabaseHangs(host(2)?, false),
@@ -239,6 +255,10 @@ pub fn parse(line: &str) -> Option<Command> {
         ["when", _, "promotes", "after", _, ..] => {
             let command = parse(&words[5..].join(" "))?;
             Command::WhenPromoting(host(1)?, span(4)?, Box::new(command))
+        }
+        ["when", _, "claims", "after", _, ..] => {
+            let command = parse(&words[5..].join(" "))?;
+            Command::WhenClaiming(host(1)?, span(4)?, Box::new(command))
         }
         ["heal"] => Command::Heal,
         _ => return None,

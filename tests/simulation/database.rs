@@ -9,7 +9,7 @@ use crate::branches::Place;
 use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
-use crate::world::{Inside, What, World};
+use crate::world::{Inside, Moment, World};
 
 /// A replication connection, as both ends have it.
 pub struct Stream {
@@ -46,7 +46,7 @@ impl World {
             // The receiver is stopped before the promotion.
             DatabaseDeed::Promote => {
                 self.streams[host.index()] = None;
-                self.promotion_begins(host);
+                self.moment(host, Moment::Promotes);
             }
             DatabaseDeed::StartAsStandby
             | DatabaseDeed::Follow
@@ -75,6 +75,12 @@ impl World {
             DatabaseDeed::StopCleanly => (Phase::Closing, 10 * MILLI, 30 * MILLI),
             DatabaseDeed::SetSynchronous(_) => quick,
             DatabaseDeed::Checkpoint => (Phase::Only, 5 * MILLI, 200 * MILLI),
+            // What was half copied is copied to its end before it can start.
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow
+                if database.torn && self.source_of(host).is_some() =>
+            {
+                self.copy_phase(host)
+            }
             DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::StartAsStandby => start,
             DatabaseDeed::StartInPlace
@@ -90,9 +96,10 @@ impl World {
             },
             DatabaseDeed::Follow if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::Follow => start,
-            DatabaseDeed::Rejoin { .. } => match self.source_of(host) {
+            DatabaseDeed::Rejoin { common } => match self.source_of(host) {
                 Some(_) if database.torn => self.copy_phase(host),
                 Some(source) if !self.branches.contains(source, database.log) => {
+                    self.check_parting(host, source, common);
                     (Phase::Salvage, 50 * MILLI, 300 * MILLI)
                 }
                 _ if database.state == DatabaseState::Standby => quick,
@@ -145,6 +152,8 @@ impl World {
             database.deed = Some(Deed { ticket, deed, phase });
             return self.plan_step(host, low, high);
         }
+        let database = &self.hosts[host.index()].database;
+        self.coverage.ended(deed, database.state, database.clean);
         self.look_now(host, Some(ticket));
     }
 
@@ -155,6 +164,25 @@ impl World {
         deed: DatabaseDeed,
         phase: Phase,
     ) -> Option<(Phase, u64, u64)> {
+        let it = &mut self.hosts[host.index()];
+        let runs = matches!(it.database.state, DatabaseState::Standby | DatabaseState::Writable);
+        let starts = match deed {
+            DatabaseDeed::StartAsStandby
+            | DatabaseDeed::Follow
+            | DatabaseDeed::Rejoin { .. }
+            | DatabaseDeed::StartInPlace => it.database.closing.is_none() && !runs,
+            DatabaseDeed::Promote
+            | DatabaseDeed::StopNow
+            | DatabaseDeed::StopCleanly
+            | DatabaseDeed::Checkpoint
+            | DatabaseDeed::SetSynchronous(_) => false,
+        };
+        // A server refuses what a copy left half done.
+        let refuses = it.database.torn && phase != Phase::Copy;
+        if starts && (it.trouble.start_fails || refuses) {
+            it.database.goes(DatabaseState::Stopped);
+            return None;
+        }
         match (deed, phase) {
             (DatabaseDeed::StopNow, _) => {
                 // Whatever hung is killed.
@@ -176,14 +204,23 @@ impl World {
                     self.check_start_in_place(host);
                 }
             }
+            (
+                DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. },
+                Phase::Copy,
+            ) => self.copied(host),
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
             | (DatabaseDeed::Rejoin { .. }, Phase::Only | Phase::Closing) => {
                 let rejoins = matches!(deed, DatabaseDeed::Rejoin { .. });
+                // Who cannot ask the peer follows nobody.
+                let may_follow = !rejoins
+                    || self.source_of(host).is_some_and(|source| {
+                        self.branches.contains(source, self.hosts[host.index()].database.log)
+                    });
                 let database = &mut self.hosts[host.index()].database;
                 if rejoins && database.torn {
                     database.goes(DatabaseState::Stopped);
                 } else {
-                    database.stands_by(deed != DatabaseDeed::StartAsStandby);
+                    database.stands_by(deed != DatabaseDeed::StartAsStandby && may_follow);
                 }
                 if self.streams[host.index()].is_none() {
                     self.connect(host);
@@ -196,21 +233,23 @@ impl World {
                 }
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Rejoin { .. }, Phase::Copy) => {
-                let source = self.source_of(host);
-                let database = &mut self.hosts[host.index()].database;
-                database.goes(DatabaseState::Stopped);
-                if let Some(source) = source {
-                    database.log = source;
-                    database.torn = false;
-                    database.diverged = false;
-                    database.stands_by(true);
-                    self.streams[host.index()] = None;
-                    self.connect(host);
-                }
-            }
         }
         None
+    }
+
+    /// The peer's files are here, if it is still there to copy from.
+    fn copied(&mut self, host: NodeId) {
+        let source = self.source_of(host);
+        let database = &mut self.hosts[host.index()].database;
+        database.goes(DatabaseState::Stopped);
+        if let Some(source) = source {
+            database.log = source;
+            database.torn = false;
+            database.diverged = false;
+            database.stands_by(true);
+            self.streams[host.index()] = None;
+            self.connect(host);
+        }
     }
 
     /// The salvage is on disk; the old log goes.
@@ -260,10 +299,12 @@ impl World {
         else {
             return;
         };
-        self.hosts[host.index()].database.deeds += 1;
+        let database = &mut self.hosts[host.index()].database;
+        database.deeds += 1;
+        self.coverage.ended(deed, database.state, database.clean);
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Rejoin { .. }, Phase::Copy | Phase::Salvage) => {
+            (_, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.
@@ -342,7 +383,7 @@ impl World {
     }
 
     /// Looks now; the daemon hears of it a little later.
-    fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
+    pub fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
         let seen = Box::new(self.database_seen(host));
         let it = &self.hosts[host.index()];
         let life = it.daemon.life;
@@ -377,18 +418,6 @@ impl World {
                 })
                 .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
             system_id: Some(1),
-        }
-    }
-
-    fn promotion_begins(&mut self, host: NodeId) {
-        let armed = std::mem::take(&mut self.armed);
-        for (whose, span, command) in armed {
-            if whose == host {
-                let outside = crate::world::Outside::Fault(command);
-                self.after(span, What::Outside(Box::new(outside)));
-            } else {
-                self.armed.push((whose, span, command));
-            }
         }
     }
 }

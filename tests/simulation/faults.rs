@@ -1,13 +1,13 @@
 //! What a command does to the world.
 
-use duotone::protocol::event::Order;
+use duotone::protocol::event::{Event, Order};
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
 use crate::command::{Cable, Command};
 use crate::host::{Freeze, Life, Trouble};
 use crate::settings::{LATENESS, nanos};
-use crate::world::{Inside, Outside, What, World};
+use crate::world::{Inside, Moment, Outside, What, World};
 
 impl World {
     pub fn apply(&mut self, command: &Command) {
@@ -54,6 +54,10 @@ impl World {
             Command::AddressFails(host, fails) => {
                 self.hosts[host.index()].trouble.address_fails = *fails;
             }
+            Command::DamageState(host) => self.damage_state(*host),
+            Command::StartFails(host, fails) => {
+                self.hosts[host.index()].trouble.start_fails = *fails;
+            }
             Command::KillDatabase(host) => self.kill_database(*host),
             Command::DatabaseHangs(host, hangs) => {
                 self.hosts[host.index()].trouble.database_hangs = *hangs;
@@ -70,7 +74,10 @@ impl World {
             Command::DeleteOneAddress(host) => self.delete_one_address(*host),
             Command::Order(host, order) => self.order(*host, *order),
             Command::WhenPromoting(host, span, command) => {
-                self.armed.push((*host, *span, Command::clone(command)));
+                self.armed.push((*host, Moment::Promotes, *span, Command::clone(command)));
+            }
+            Command::WhenClaiming(host, span, command) => {
+                self.armed.push((*host, Moment::Claims, *span, Command::clone(command)));
             }
             Command::Heal => self.heal(),
         }
@@ -227,12 +234,21 @@ impl World {
         self.checker.split_seen |= split;
     }
 
+    /// Of one host only: with both files lost nobody knows anything.
+    fn damage_state(&mut self, host: NodeId) {
+        let other = &self.hosts[host.peer().index()];
+        if !other.damaged && !self.hosts[host.index()].daemon_runs() {
+            self.hosts[host.index()].damaged = true;
+        }
+    }
+
     fn lose_probes(&mut self, host: NodeId, lost: bool) {
         self.network.probes_lost[host.index()] = lost;
         self.checker.probes_lost_seen |= lost;
     }
 
     fn delete_address(&mut self, host: NodeId) {
+        self.hosts[host.index()].deleted = Some(self.now);
         if self.hosts[host.index()].addresses.remove() {
             self.addresses_seen(host);
         }
@@ -245,11 +261,18 @@ impl World {
     }
 
     fn order(&mut self, host: NodeId, order: Order) {
-        if order == Order::TakeAnyway {
-            self.checker.forced[host.index()] = true;
-        }
         let outside = Outside::Order(host, order);
         self.after(MICRO, What::Outside(Box::new(outside)));
+    }
+
+    /// The control socket hands it on.
+    pub fn ordered(&mut self, host: NodeId, order: Order) {
+        match order {
+            Order::TakeAnyway => self.checker.forced[host.index()] = true,
+            Order::Recover if self.hosts[host.index()].damaged => self.forgive_recovered(host),
+            Order::Recover | Order::Leave | Order::Return | Order::Switchover => {}
+        }
+        self.tell(host, Event::Operator(order));
     }
 
     /// Everything works again; daemons run, nobody is on leave.
@@ -276,8 +299,10 @@ impl World {
         }
         // After the daemons are there to hear it.
         for host in NodeId::ALL {
-            let outside = Outside::Order(host, Order::Return);
-            self.after(500 * MILLI, What::Outside(Box::new(outside)));
+            for (after, order) in [(500, Order::Return), (900, Order::Recover)] {
+                let outside = Outside::Order(host, order);
+                self.after(after * MILLI, What::Outside(Box::new(outside)));
+            }
         }
     }
 

@@ -25,9 +25,13 @@ pub struct Host {
     pub thawed: Option<Nanos>,
     pub thawed_unseen: Option<Nanos>,
     pub addresses: Addresses,
+    /// True time when somebody deleted them by hand.
+    pub deleted: Option<Nanos>,
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
+    /// The state file cannot be read.
+    pub damaged: bool,
     /// Writes are done one after the other, each after this local time.
     pub disk_free: u64,
     pub writes: VecDeque<(Ticket, Durable)>,
@@ -101,6 +105,7 @@ pub struct Trouble {
     pub copy_takes: Option<Nanos>,
     pub release_takes: Option<Nanos>,
     pub address_fails: bool,
+    pub start_fails: bool,
     pub database_hangs: bool,
 }
 
@@ -115,8 +120,10 @@ impl Host {
             thawed: None,
             thawed_unseen: None,
             addresses: Addresses::default(),
+            deleted: None,
             address_free: 0,
             disk: Durable::FRESH,
+            damaged: false,
             disk_free: 0,
             writes: VecDeque::new(),
             daemon: Daemon {

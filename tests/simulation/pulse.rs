@@ -14,7 +14,7 @@ use crate::clock::{MICRO, MILLI};
 use crate::host::Life;
 use crate::network::Packet;
 use crate::settings::nanos;
-use crate::world::{Inside, What, World};
+use crate::world::{Inside, Moment, What, World};
 
 /// The network card of a frozen host keeps this many packets.
 const CARD_QUEUE: u32 = 64;
@@ -33,10 +33,10 @@ impl World {
             rejoin: true,
             groups: 1,
             refresh: None,
-            durable: Some(it.disk),
+            durable: (!it.damaged).then_some(it.disk),
             software: [0, 1, 0],
             config_hash: 7,
-            policy: duotone::protocol::moves::Policy::DEFAULT,
+            policy: self.settings.policy,
         };
         let daemon = &mut it.daemon;
         daemon.life += 1;
@@ -94,7 +94,9 @@ impl World {
                 self.perform(host, now, action);
             }
         }
+        let (before, _) = node.authority();
         let actions = node.handle(now, Event::Tick);
+        self.coverage.decided(before, &node);
         self.note_status(host, &node, now);
         for action in actions {
             self.perform(host, now, action);
@@ -140,6 +142,9 @@ impl World {
             }
             Action::SaveState { ticket, state } => {
                 self.check_claim(host, state.term);
+                if state.term.node == host && state.term > self.hosts[host.index()].disk.term {
+                    self.moment(host, Moment::Claims);
+                }
                 self.save(host, ticket, state);
             }
             Action::Database { ticket, deed } => self.begin_deed(host, ticket, deed),

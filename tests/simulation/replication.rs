@@ -2,6 +2,7 @@
 
 use duotone::protocol::event::DatabaseState;
 use duotone::protocol::identity::NodeId;
+use duotone::protocol::log::Relation;
 
 use crate::branches::{BranchId, Place};
 use crate::clock::SECOND;
@@ -215,12 +216,20 @@ impl World {
         self.after(delay, What::Arrives { host: standby.peer(), packet });
     }
 
-    /// The peer's later history says where it left; without one there is no telling.
+    /// Servers know timelines by their numbers alone.
     fn cannot_receive(&mut self, standby: NodeId, source: Place) {
         let database = &mut self.hosts[standby.index()].database;
-        let mine = &self.branches.0[database.log.branch];
-        let theirs = &self.branches.0[source.branch];
-        database.diverged = database.torn || theirs.timeline >= mine.timeline;
+        let (theirs, mine) = (self.branches.as_log(source), self.branches.as_log(database.log));
+        let passes = theirs.timeline == mine.timeline
+            || matches!(theirs.relation(&mine), Relation::Longer | Relation::Equal);
+        if passes && !database.torn {
+            self.break_rule(format!(
+                "P5: {standby} receives a namesake of its timeline over its own rows"
+            ));
+            return;
+        }
+        // The peer's later history says where it left; without one there is no telling.
+        database.diverged = database.torn || theirs.timeline > mine.timeline;
     }
 
     pub fn acknowledge(&mut self, host: NodeId, position: u64, by_address: bool) {

@@ -1,13 +1,17 @@
 //! Runs from seeds: break it, then heal it; leave it alone; or break one thing for good.
 
 use std::fmt;
+use std::time::Duration;
 
+use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
+use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
 
 use crate::checker::Exceptions;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::schedule::{Schedule, Trouble, storm};
 use crate::settings::{Settings, drifty, nanos, voice};
@@ -60,12 +64,19 @@ pub enum Lasting {
     PathCutFromStandby,
     ReplicationHangs,
     StandbyDiesThenGatewayBlinks,
+    ActiveLanCut,
+    ActiveServicesFail,
+    BothServicesFail,
+    ActiveDatabaseDies,
+    ActiveDatabaseHangs,
+    ActiveDatabaseDoesNotStart,
 }
 
 /// How a run ended.
 pub struct Ended {
     pub broken: Option<String>,
     pub exceptions: Exceptions,
+    pub coverage: Coverage,
     pub handled: u64,
     pub lines: Vec<String>,
 }
@@ -88,15 +99,25 @@ impl Run {
             1 => -bound,
             _ => dice.span(0, 2 * bound as u64) as i64 - bound,
         });
+        if dice.chance(200) {
+            settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
+            settings.policy.failback_after =
+                dice.chance(700).then(|| Duration::from_millis(dice.span(300, 6_000)));
+        }
+        if dice.chance(200) {
+            settings.policy.moves = dice.below(3) as u32;
+        }
         let mut troubles = Vec::new();
         let kind = match dice.below(20) {
             0 | 1 => {
+                settings.policy.failback_after = None;
                 if dice.chance(600) {
                     settings.worst = true;
                 }
                 Kind::Quiet(calm(&mut dice, &settings))
             }
             2..=5 => {
+                settings.policy = Policy::DEFAULT;
                 let glitch = dice.chance(400).then(|| glitch(&mut dice));
                 Kind::Lasting(dice.pick(&Lasting::ALL), glitch)
             }
@@ -121,6 +142,7 @@ impl Run {
         Ended {
             broken: world.checker.broken,
             exceptions: world.checker.exceptions,
+            coverage: world.coverage,
             handled: world.handled,
             lines: world.trace.lines.unwrap_or_default(),
         }
@@ -147,7 +169,7 @@ impl Run {
 }
 
 impl Lasting {
-    const ALL: [Lasting; 13] = [
+    const ALL: [Lasting; 19] = [
         Lasting::ActiveDies,
         Lasting::ActiveFreezes,
         Lasting::ActiveDaemonDies,
@@ -161,6 +183,12 @@ impl Lasting {
         Lasting::PathCutFromStandby,
         Lasting::ReplicationHangs,
         Lasting::StandbyDiesThenGatewayBlinks,
+        Lasting::ActiveLanCut,
+        Lasting::ActiveServicesFail,
+        Lasting::BothServicesFail,
+        Lasting::ActiveDatabaseDies,
+        Lasting::ActiveDatabaseHangs,
+        Lasting::ActiveDatabaseDoesNotStart,
     ];
 
     fn commands(self, active: NodeId) -> Schedule {
@@ -191,6 +219,17 @@ impl Lasting {
                 (7 * SECOND, Command::Cut(Cable::Gateway, None)),
                 (7 * SECOND + 200 * MILLI, Command::Mend(Cable::Gateway, None)),
             ],
+            Lasting::ActiveLanCut => vec![(0, Command::Cut(Cable::Lan, Some(active)))],
+            Lasting::ActiveServicesFail => vec![(0, Command::ServicesFail(active, true))],
+            Lasting::BothServicesFail => vec![
+                (0, Command::ServicesFail(standby, true)),
+                (0, Command::ServicesFail(active, true)),
+            ],
+            Lasting::ActiveDatabaseDies => vec![(0, Command::KillDatabase(active))],
+            Lasting::ActiveDatabaseHangs => vec![(0, Command::DatabaseHangs(active, true))],
+            Lasting::ActiveDatabaseDoesNotStart => {
+                vec![(0, Command::StartFails(active, true)), (0, Command::KillDatabase(active))]
+            }
         }
     }
 
@@ -199,6 +238,7 @@ impl Lasting {
         let timing = &settings.timing;
         let takeover = timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
+        let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {
             Lasting::ActiveDies | Lasting::ActiveFreezes | Lasting::ActiveIsolated => {
                 nanos(takeover) + work
@@ -214,6 +254,18 @@ impl Lasting {
             | Lasting::PathCutFromStandby => nanos(timing.certificate) * 102 / 100 + 500 * MILLI,
             Lasting::ReplicationHangs => {
                 nanos(timing.certificate + timing.replication_stall) * 102 / 100 + 500 * MILLI
+            }
+            // Found out by calm questions, or after the patience that a failure is given; then a
+            // handover.
+            Lasting::ActiveLanCut => {
+                nanos(timing.calm_period() * 4 + timing.lost_after * 2) + hands
+            }
+            Lasting::ActiveServicesFail
+            | Lasting::BothServicesFail
+            | Lasting::ActiveDatabaseDies
+            | Lasting::ActiveDatabaseHangs
+            | Lasting::ActiveDatabaseDoesNotStart => {
+                nanos(timing.critical_down * 2 + timing.lost_after * 2) + hands
             }
             Lasting::StandbyDiesThenGatewayBlinks => {
                 7 * SECOND + nanos(timing.start_grace + takeover) + work + 400 * MILLI
@@ -260,9 +312,20 @@ impl World {
         self.faults_over = true;
         self.apply(&Command::Heal);
         let within = self.healed_within();
-        if !self.run_until_seen(self.now + within, World::settled) {
-            self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
+        if self.run_until_seen(self.now + within, World::settled) {
+            return;
         }
+        if self.hosts.iter().all(|it| it.disk.copy_unfinished) && self.checker.broken.is_none() {
+            // A held situation: somebody must say whose log is to be served, if there is one.
+            self.checker.exceptions.nothing_left += 1;
+            let whole = |host: &NodeId| !self.hosts[host.index()].database.torn;
+            let Some(host) = NodeId::ALL.into_iter().find(whole) else { return };
+            self.apply(&Command::Order(host, Order::TakeAnyway));
+            if self.run_until_seen(self.now + within, World::settled) {
+                return;
+            }
+        }
+        self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
     }
 
     /// Boot, a comparison, up to two interrupted copies, a certificate's life.
@@ -359,13 +422,16 @@ impl World {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { durability, eth0_path, worst, ppm, timing, .. } = &self.settings;
+        let Settings { durability, eth0_path, worst, ppm, timing, policy, .. } = &self.settings;
         let times = if *timing == voice() { "voice" } else { "drifty" };
         writeln!(
             f,
             "seed {}: {durability:?}, {times}, eth0 path {eth0_path}, worst {worst}, ppm {ppm:?}",
             self.seed
         )?;
+        if *policy != Policy::DEFAULT {
+            writeln!(f, "  {policy:?}")?;
+        }
         match &self.kind {
             Kind::Storm(schedule) => {
                 for (at, command) in schedule {

@@ -37,8 +37,13 @@ pub fn storm(dice: &mut Dice, made: &mut Vec<Trouble>) -> Schedule {
     let all = Trouble::all();
     let mut schedule = Schedule::new();
     let mut at = dice.span(0, 300) * MILLI;
-    for _ in 0..dice.span(1, 6) {
-        let trouble = dice.pick(&all);
+    // A switchover is short: what falls into it has to be aimed.
+    let aimed = dice.chance(200);
+    for number in 0..dice.span(1, 6) {
+        let trouble = match number {
+            0 if aimed => Trouble::Order(OrderTrouble::SwitchoverThen),
+            _ => dice.pick(&all),
+        };
         made.push(trouble);
         add(dice, &mut schedule, at, trouble);
         at += match dice.below(5) {

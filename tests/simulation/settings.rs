@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
 use duotone::protocol::timing::Timing;
 
@@ -10,6 +11,8 @@ use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 #[derive(Clone)]
 pub struct Settings {
     pub durability: Durability,
+    /// Which moves need no order.
+    pub policy: Policy,
     pub timing: Timing,
     pub eth0_path: bool,
     /// Everything takes as long as the times allow.
@@ -28,6 +31,7 @@ impl Settings {
     pub fn plain() -> Settings {
         Settings {
             durability: Durability::Available,
+            policy: Policy::DEFAULT,
             timing: voice(),
             eth0_path: true,
             worst: false,

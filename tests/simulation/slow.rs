@@ -36,6 +36,7 @@ impl World {
         while it.writes.pop_front().is_some_and(|(earlier, _)| earlier != ticket) {}
         if lands {
             it.disk = state;
+            it.damaged = false;
         }
         let saved = (!fails).then_some(state);
         self.tell(host, Event::StateSaved { ticket, saved });
@@ -48,6 +49,7 @@ impl World {
                 break;
             }
             self.hosts[host.index()].disk = state;
+            self.hosts[host.index()].damaged = false;
         }
         self.hosts[host.index()].writes.clear();
     }
@@ -101,7 +103,7 @@ impl World {
     pub fn stop_everything(&mut self, host: NodeId) {
         use duotone::protocol::event::DatabaseState;
         let it = &mut self.hosts[host.index()];
-        it.database.deed = None;
+        let ended = it.database.deed.take();
         it.database.deeds += 1;
         if it.database.state != DatabaseState::Stopped {
             it.database.goes(DatabaseState::Stopped);
@@ -113,5 +115,9 @@ impl World {
             self.tell(host, Event::ServicesSeen { group: GroupId::MAIN, seen });
         }
         self.trace.note(self.now, host, || "services and database stop".to_owned());
+        if let Some(deed) = ended {
+            // A daemon that only hung finds what is left when it goes on.
+            self.look_now(host, Some(deed.ticket));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Hosts and daemons that die, hang or freeze.
 
+use duotone::protocol::event::Order;
+
 use crate::clock::{MILLI, SECOND};
 use crate::command::Command;
 use crate::schedule::Making;
@@ -16,10 +18,12 @@ pub enum HostTrouble {
     HiddenFreeze,
     ShortFreeze,
     FreezeTwice,
+    StateDamaged,
+    DaemonRestarts,
 }
 
 impl HostTrouble {
-    pub const ALL: [HostTrouble; 9] = [
+    pub const ALL: [HostTrouble; 11] = [
         HostTrouble::HostDies,
         HostTrouble::BothHostsDie,
         HostTrouble::DaemonDies,
@@ -29,6 +33,8 @@ impl HostTrouble {
         HostTrouble::HiddenFreeze,
         HostTrouble::ShortFreeze,
         HostTrouble::FreezeTwice,
+        HostTrouble::StateDamaged,
+        HostTrouble::DaemonRestarts,
     ];
 }
 
@@ -59,6 +65,25 @@ impl Making<'_> {
             HostTrouble::ShortFreeze => {
                 let short = self.dice.span(30 * MILLI, 110 * MILLI);
                 self.push(at, Command::Freeze(host, short, false));
+            }
+            HostTrouble::StateDamaged => {
+                let back = at + self.dice.span(50 * MILLI, 3 * SECOND);
+                match self.dice.below(2) {
+                    0 => self.push(at, Command::PowerOff(host)),
+                    _ => self.push(at, Command::KillDaemon(host, false)),
+                }
+                self.push(at + MILLI, Command::DamageState(host));
+                self.push(back, Command::PowerOn(host));
+                self.push(back, Command::StartDaemon(host));
+                if self.dice.chance(500) {
+                    let after = back + self.dice.span(500 * MILLI, 3 * SECOND);
+                    self.push(after, Command::Order(host, Order::Recover));
+                }
+            }
+            HostTrouble::DaemonRestarts => {
+                let back = at + self.dice.span(5, 180) * MILLI;
+                self.push(at, Command::KillDaemon(host, false));
+                self.push(back, Command::StartDaemon(host));
             }
             HostTrouble::FreezeTwice => {
                 let hidden = self.dice.chance(200);

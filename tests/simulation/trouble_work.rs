@@ -26,10 +26,13 @@ pub enum WorkTrouble {
     ServicesCrashLoop,
     HealsWhilePromoting,
     DiesWhilePromoting,
+    DatabaseDiesAgain,
+    StartFails,
+    HealsWhileClaiming,
 }
 
 impl WorkTrouble {
-    pub const ALL: [WorkTrouble; 17] = [
+    pub const ALL: [WorkTrouble; 20] = [
         WorkTrouble::ReplicationHangs,
         WorkTrouble::DiskSlow,
         WorkTrouble::DiskFails,
@@ -47,6 +50,9 @@ impl WorkTrouble {
         WorkTrouble::ServicesCrashLoop,
         WorkTrouble::HealsWhilePromoting,
         WorkTrouble::DiesWhilePromoting,
+        WorkTrouble::DatabaseDiesAgain,
+        WorkTrouble::StartFails,
+        WorkTrouble::HealsWhileClaiming,
     ];
 }
 
@@ -86,6 +92,17 @@ impl Making<'_> {
                 self.between(Command::AddressFails(host, true), Command::AddressFails(host, false));
             }
             WorkTrouble::DatabaseDies => self.push(at, Command::KillDatabase(host)),
+            WorkTrouble::DatabaseDiesAgain => {
+                let mut at = at;
+                for _ in 0..self.dice.span(2, 5) {
+                    self.push(at, Command::KillDatabase(host));
+                    at += self.dice.span(20, 2_500) * MILLI;
+                }
+            }
+            WorkTrouble::StartFails => {
+                self.between(Command::StartFails(host, true), Command::StartFails(host, false));
+                self.push(at, Command::KillDatabase(host));
+            }
             WorkTrouble::DatabaseHangs => {
                 let (hangs, goes_on) = (true, false);
                 self.between(
@@ -101,6 +118,7 @@ impl Making<'_> {
             }
             WorkTrouble::ServicesCrashLoop => self.services_crash(),
             WorkTrouble::HealsWhilePromoting => self.heals_while_promoting(),
+            WorkTrouble::HealsWhileClaiming => self.heals_while_claiming(),
             WorkTrouble::DiesWhilePromoting => self.dies_while_promoting(),
         }
     }
@@ -132,6 +150,22 @@ impl Making<'_> {
             let mend = Box::new(Command::Mend(cable, Some(host)));
             let after = self.dice.span(0, 600) * MILLI;
             self.push(at, Command::WhenPromoting(host.peer(), after, mend));
+        }
+    }
+
+    /// An active node that was cut off is heard again before its taker has written its term.
+    fn heals_while_claiming(&mut self) {
+        let (host, at) = (self.host, self.at);
+        let cables = [Cable::Lan, Cable::Eth1, Cable::Eth0Path];
+        for cable in cables {
+            self.push(at, Command::Cut(cable, Some(host)));
+        }
+        let takes = self.dice.span(50, 400) * MILLI;
+        self.push(at, Command::DiskTakes(host.peer(), takes));
+        for cable in cables {
+            let mend = Box::new(Command::Mend(cable, Some(host)));
+            let after = self.dice.span(0, 200) * MILLI;
+            self.push(at, Command::WhenClaiming(host.peer(), after, mend));
         }
     }
 

@@ -11,6 +11,7 @@ use crate::branches::Branches;
 use crate::checker::Checker;
 use crate::clock::{Clock, MILLI, Nanos, SECOND};
 use crate::command::Command;
+use crate::coverage::Coverage;
 use crate::database::Stream;
 use crate::dice::Dice;
 use crate::host::{Host, Life};
@@ -30,16 +31,26 @@ pub struct World {
     /// By the standby's host.
     pub streams: [Option<Stream>; 2],
     pub next_stream: u64,
-    /// Deeds that wait for a promotion to begin on that host.
-    pub armed: Vec<(NodeId, Nanos, Command)>,
+    /// What waits for that moment of that host.
+    pub armed: Vec<(NodeId, Moment, Nanos, Command)>,
     /// What was still to break stays whole.
     pub faults_over: bool,
     pub checker: Checker,
+    pub coverage: Coverage,
     pub trace: Trace,
     /// Events handled by nodes.
     pub handled: u64,
     /// Steps at one instant of true time.
     steps_now: u32,
+}
+
+/// A moment of a takeover that a fault may wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// It writes down a term of its own.
+    Claims,
+    /// Its promotion begins.
+    Promotes,
 }
 
 /// Something that will happen.
@@ -121,6 +132,7 @@ impl World {
             armed: Vec::new(),
             faults_over: false,
             checker: Checker::new(),
+            coverage: Coverage::new(),
             trace,
             handled: 0,
             steps_now: 0,
@@ -186,7 +198,7 @@ impl World {
                     }
                 }
                 Outside::Thaw(host) => self.thaw(host),
-                Outside::Order(host, order) => self.tell(host, Event::Operator(order)),
+                Outside::Order(host, order) => self.ordered(host, order),
             },
             What::Commit => {
                 self.clients_commit();
@@ -255,6 +267,17 @@ impl World {
                 if daemon.life == life && daemon.state == Life::Dead {
                     self.start_daemon(host);
                 }
+            }
+        }
+    }
+
+    /// Does what was waiting for this moment.
+    pub fn moment(&mut self, host: NodeId, moment: Moment) {
+        for (whose, when, span, command) in std::mem::take(&mut self.armed) {
+            if (whose, when) == (host, moment) {
+                self.after(span, What::Outside(Box::new(Outside::Fault(command))));
+            } else {
+                self.armed.push((whose, when, span, command));
             }
         }
     }

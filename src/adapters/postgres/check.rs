@@ -39,6 +39,29 @@ pub enum Finding {
          postgresql.conf and restart, or a returning node cannot be rewound"
     )]
     NotRewindable,
+    /// A returning node would have to copy everything.
+    #[error(
+        "role {user} may not rewind the peer, so a returning node copies the whole cluster: run \
+         the GRANT statements of the README (\"Set up a pair by hand\", step 4) on the primary"
+    )]
+    RewindDenied {
+        /// The replicating role.
+        user: String,
+    },
+    /// The same, by `pg_hba.conf`.
+    #[error(
+        "pg_hba.conf lets the peer replicate and not rewind: add \"host {database} {user} \
+         {address} scram-sha-256\" before any rule that rejects it, or a returning node copies the \
+         whole cluster"
+    )]
+    RewindRefused {
+        /// The database that it connects to.
+        database: String,
+        /// The replicating role.
+        user: String,
+        /// The peer's address.
+        address: std::net::IpAddr,
+    },
     /// The peer's replica would be refused.
     #[error(
         "pg_hba.conf lets no replication in from the peer: add \"host replication {user} \
@@ -106,6 +129,7 @@ impl Database {
             &[
                 ("replication_user", &self.postgres.replication_user),
                 ("peer_address", &self.postgres.peer_host.to_string()),
+                ("database", &self.postgres.database),
             ],
         );
         let row = match self.warm.row("checking its configuration", &sql, by).await {
@@ -137,6 +161,16 @@ impl Database {
         if matches!(field(row, "peer_rule"), Err(_) | Ok("reject")) {
             let address = self.postgres.peer_host;
             findings.push(Finding::PeerRefused { user: user.clone(), address });
+        }
+        if matches!(flag(row, "rewinds"), Ok(false)) {
+            findings.push(Finding::RewindDenied { user: user.clone() });
+        }
+        if matches!(field(row, "rewind_rule"), Err(_) | Ok("reject")) {
+            findings.push(Finding::RewindRefused {
+                database: self.postgres.database.clone(),
+                user: user.clone(),
+                address: self.postgres.peer_host,
+            });
         }
         Ok(findings)
     }

@@ -6,10 +6,11 @@ use rustix::process::Signal;
 use tokio::time::{Instant as Deadline, sleep};
 
 use super::connection::{bind, field, flag};
+use super::mark::Mark;
 use super::names::{Waits, primary_conninfo};
 use super::process::{Owner, Process};
 use super::trouble::Trouble;
-use super::{Database, files, process};
+use super::{Database, files, losing, process};
 use crate::protocol::event::DatabaseState;
 
 const PROMOTE: &str = include_str!("../../../sql/promote.sql");
@@ -23,7 +24,7 @@ const PROMOTION_POLL: Duration = Duration::from_millis(1);
 /// At first; each attempt costs the server a process, so a long recovery is asked less often.
 const START_POLL: Duration = Duration::from_millis(5);
 const START_POLL_MAX: Duration = Duration::from_millis(100);
-const STREAM_POLL: Duration = Duration::from_millis(20);
+pub(super) const STREAM_POLL: Duration = Duration::from_millis(20);
 const END_POLL: Duration = Duration::from_millis(1);
 /// A standby that does not stream by then is left to try on; looks will see it.
 const STREAM_WITHIN: Duration = Duration::from_secs(1);
@@ -71,6 +72,30 @@ impl Database {
 
     async fn start_stopped_as_standby(&mut self, by: Deadline) -> Result<(), Trouble> {
         let owner = Owner::of(&self.postgres)?;
+        let places = self.places().await?;
+        match self.mark(&places).await? {
+            // Half rewound or half copied, it cannot be started: the rest of that comes first.
+            Some(Mark::Changing { keep } | Mark::Copied { keep, .. }) => {
+                self.finish_copy(&places, &owner, keep, by).await
+            }
+            Some(Mark::Salvaging | Mark::Following { .. }) | None => {
+                // Whom it follows is decided after the logs were compared: a receiver that finds the
+                // number of its own timeline at the peer overwrites its own branch with that.
+                self.launch_as_standby(&owner, "", by).await
+            }
+        }
+    }
+
+    /// Starts the stopped server as a standby that follows `primary`, a connection string; nobody
+    /// when that is empty.
+    pub(super) async fn launch_as_standby(
+        &mut self,
+        owner: &Owner,
+        primary: &str,
+        by: Deadline,
+    ) -> Result<(), Trouble> {
+        self.forget_foreign_histories(owner, by).await?;
+        let primary = primary.to_owned();
         self.peer_name.clone_from(&self.peer_node);
         let standby_names = Waits::setting_for(&self.peer_name);
         let for_files = owner.clone();
@@ -78,15 +103,13 @@ impl Database {
             // First of all, so that whoever starts the server now starts a standby.
             files::put_standby_signal(data_dir, &for_files)?;
             let settings = [
-                // Whom it follows is decided after the logs were compared: a receiver that finds
-                // the number of its own timeline at the peer overwrites its own branch with that.
-                ("primary_conninfo", ""),
+                ("primary_conninfo", primary.as_str()),
                 ("synchronous_standby_names", standby_names.as_str()),
             ];
             files::set(data_dir, &for_files, &settings)
         })
         .await?;
-        self.start(&owner, by).await
+        self.start(owner, by).await
     }
 
     /// Starts the server as the primary that it was, with commits waiting for the peer.
@@ -100,6 +123,10 @@ impl Database {
             DatabaseState::Stopped => self.trouble = None,
         }
         let owner = Owner::of(&self.postgres)?;
+        let places = self.places().await?;
+        if !matches!(self.mark(&places).await?, None | Some(Mark::Following { .. })) {
+            return Err(Trouble::Unfinished(places.data));
+        }
         let standby_names = Waits::setting_for(&self.peer_name);
         let for_files = owner.clone();
         self.change_files(by, move |data_dir| {
@@ -123,8 +150,9 @@ impl Database {
     /// then seen says so.
     pub(super) async fn follow(&mut self, by: Deadline) -> Result<(), Trouble> {
         self.start_as_standby(by).await?;
-        if self.look_again().await.streaming {
-            return Ok(());
+        let seen = self.look_again().await;
+        if let (true, Some(log)) = (seen.streaming, &seen.log) {
+            return self.note_following(log).await;
         }
         let wanted = primary_conninfo(&self.postgres, &self.own_name);
         let row = self.warm.row("asking whom it follows", SHOW_PRIMARY_CONNINFO, by).await?;
@@ -134,13 +162,39 @@ impl Database {
             self.warm.execute("reloading its configuration", RELOAD, by).await?;
             self.until_setting_is(SHOW_PRIMARY_CONNINFO, "primary_conninfo", &wanted, by).await?;
         }
-        let by = by.min(Deadline::now() + STREAM_WITHIN);
-        while Deadline::now() < by {
-            let seen = self.look_again().await;
-            if seen.streaming || seen.diverged || seen.state != DatabaseState::Standby {
-                break;
+        self.until_streaming(STREAM_WITHIN).await;
+        let seen = self.look_again().await;
+        self.gone = false;
+        match &seen.log {
+            Some(log) if seen.streaming => self.note_following(log).await?,
+            Some(log) if seen.state == DatabaseState::Standby => {
+                self.gone = self.is_gone(log).await?;
             }
-            sleep(STREAM_POLL).await;
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// A crashed primary that finds the history of a later timeline at its start would leave its
+    /// own rows behind at the fork. Where its own log goes on past that fork, the file goes; the
+    /// server fetches it again after it has recovered all of its own log.
+    async fn forget_foreign_histories(
+        &mut self,
+        owner: &Owner,
+        by: Deadline,
+    ) -> Result<(), Trouble> {
+        for foreign in self.on_disk(losing::foreign_histories).await? {
+            let goes_on = match foreign.fork {
+                Some((timeline, at)) => self.has_record(owner, timeline, at).await?,
+                None => true,
+            };
+            if goes_on {
+                let path = foreign.path;
+                self.change_files(by, move |_| {
+                    std::fs::remove_file(&path).map_err(|error| Trouble::File { path, error })
+                })
+                .await?;
+            }
         }
         Ok(())
     }
@@ -153,13 +207,13 @@ impl Database {
         self.warm.discard();
         let postgres = self.postgres.clone();
         self.change_files(by, move |_| Ok(process::remove_stale_locks(&postgres)?)).await?;
-        self.started = Some(process::start(&self.postgres, owner)?);
+        self.started = Some(process::start(&self.postgres, owner, &[], false)?);
         self.until_it_answers(by).await
     }
 
     /// Waits for the server's first answer; a server that ends instead is reported at once. At the
     /// deadline nothing has failed: the look that follows sees it starting.
-    async fn until_it_answers(&mut self, by: Deadline) -> Result<(), Trouble> {
+    pub(super) async fn until_it_answers(&mut self, by: Deadline) -> Result<(), Trouble> {
         let mut pause = START_POLL;
         loop {
             match self.warm.connect(by.min(Deadline::now() + self.look_within)).await {
@@ -190,10 +244,7 @@ impl Database {
         self.applied = None;
         self.kill_unseen();
         let there = self.processes().await?;
-        let postmaster = match self.on_disk(process::pid_file).await? {
-            Some(file) => there.iter().copied().find(|process| process.pid() == file.pid),
-            None => None,
-        };
+        let postmaster = self.postmaster(&there).await?;
         // Backends whose postmaster is gone know SIGQUIT too.
         let first = postmaster.map_or_else(|| there.clone(), |postmaster| vec![postmaster]);
         send(&first, Signal::QUIT)?;
@@ -213,6 +264,34 @@ impl Database {
             send(&left, Signal::KILL)?;
             self.until_ended(&left, by.min(Deadline::now() + KILL_WITHIN)).await;
         }
+    }
+
+    /// Ends the server in order: fast shutdown. It ends by itself when its standby has the shutdown
+    /// checkpoint; a standby that hangs delays it beyond the deadline, and it goes on stopping.
+    pub(super) async fn stop_cleanly(&mut self, by: Deadline) -> Result<(), Trouble> {
+        self.warm.discard();
+        self.applied = None;
+        self.kill_unseen();
+        let there = self.processes().await?;
+        // Without a postmaster its children end by themselves.
+        let postmaster = self.postmaster(&there).await?;
+        send(postmaster.as_slice(), Signal::INT)?;
+        loop {
+            self.reap();
+            let left = self.processes().await?;
+            if left.is_empty() && !self.is_being_born() {
+                return Ok(());
+            }
+            if Deadline::now() >= by {
+                return Err(Trouble::StillStopping(left.len()));
+            }
+            self.until_ended(&left, by.min(Deadline::now() + KILL_WITHIN)).await;
+        }
+    }
+
+    async fn postmaster(&self, there: &[Process]) -> Result<Option<Process>, Trouble> {
+        let file = self.on_disk(process::pid_file).await?;
+        Ok(file.and_then(|file| there.iter().copied().find(|process| process.pid() == file.pid)))
     }
 
     /// Kills the server that this value started if it has not reached its directory yet: it has

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::control::Control;
 use super::process::Owner;
 use super::trouble::Trouble;
 use crate::protocol::log::{Fork, Log};
@@ -27,14 +28,28 @@ pub(super) fn system_id(data_dir: &Path) -> Option<u64> {
 
 /// The last forks before `timeline`, oldest first, from its history file.
 pub(super) fn forks(data_dir: &Path, timeline: u32) -> Result<Vec<Fork>, Trouble> {
+    let all = all_forks(data_dir, timeline)?;
+    let oldest = all.len().saturating_sub(Log::MAX_FORKS);
+    Ok(all.into_iter().skip(oldest).collect())
+}
+
+/// Every fork before `timeline`, oldest first.
+pub(super) fn all_forks(data_dir: &Path, timeline: u32) -> Result<Vec<Fork>, Trouble> {
     if timeline == 1 {
         return Ok(Vec::new());
     }
     let path = history_path(data_dir, timeline);
     let text = read_text(&path).map_err(|error| Trouble::File { path: path.clone(), error })?;
-    let all = parse_history(&text).ok_or(Trouble::Answer("timeline history"))?;
-    let oldest = all.len().saturating_sub(Log::MAX_FORKS);
-    Ok(all.into_iter().skip(oldest).collect())
+    parse_history(&text).ok_or(Trouble::Answer("timeline history"))
+}
+
+/// Where the log of a primary ends that was shut down in order; `None` after any other end.
+pub(super) fn stopped_log(data_dir: &Path) -> Result<Option<Log>, Trouble> {
+    let control = Control::read(data_dir)?;
+    let Some(position) = control.end_of_log() else { return Ok(None) };
+    let forks = forks(data_dir, control.timeline)?;
+    let log = Log { timeline: control.timeline, position, forks, branch: None, unfinished: false };
+    Ok(Some(log))
 }
 
 /// A later timeline's history is here (the server fetches the peer's before it follows) and this
@@ -51,12 +66,12 @@ pub(super) fn left_behind(data_dir: &Path, timeline: u32, position: u64) -> bool
     }
 }
 
-fn history_path(data_dir: &Path, timeline: u32) -> PathBuf {
+pub(super) fn history_path(data_dir: &Path, timeline: u32) -> PathBuf {
     data_dir.join(format!("pg_wal/{timeline:08X}.history"))
 }
 
 /// Lines of "timeline, tab, position, tab, reason" (`src/backend/access/transam/timeline.c`).
-fn parse_history(text: &str) -> Option<Vec<Fork>> {
+pub(super) fn parse_history(text: &str) -> Option<Vec<Fork>> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -88,6 +103,20 @@ pub(super) fn put_standby_signal(data_dir: &Path, owner: &Owner) -> Result<(), T
         Ok(_) | Err(_) => replace(&path, b"", owner),
     };
     written.map_err(|error| Trouble::File { path, error })
+}
+
+/// The stopped server's next start is no standby's.
+pub(super) fn remove_signals(data_dir: &Path) -> Result<(), Trouble> {
+    for name in ["standby.signal", "recovery.signal"] {
+        let path = data_dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Trouble::File { path, error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sets these in the stopped server's `postgresql.auto.conf`, as ALTER SYSTEM would, durably.
@@ -127,8 +156,14 @@ fn with_settings(old: &str, settings: &[(&str, &str)]) -> String {
     new
 }
 
+/// Makes a file the owner's.
+pub(super) fn give(path: &Path, owner: &Owner) -> Result<(), Trouble> {
+    std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
+        .map_err(|error| Trouble::File { path: path.to_owned(), error })
+}
+
 /// Writes a file as a whole: temporary file, fsync, rename, fsync of the directory.
-fn replace(path: &Path, content: &[u8], owner: &Owner) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8], owner: &Owner) -> io::Result<()> {
     let temporary = path.with_extension("duotone");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -143,13 +178,13 @@ fn replace(path: &Path, content: &[u8], owner: &Owner) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.take(TEXT_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 

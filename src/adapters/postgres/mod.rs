@@ -8,30 +8,44 @@
 //! that it started is remembered and ended by [`DatabaseDeed::StopNow`].
 //!
 //! **Never a primary by accident.** The server is started without `standby.signal` by
-//! [`DatabaseDeed::StartInPlace`] alone, and not even then if that file says that it was a standby.
+//! [`DatabaseDeed::StartInPlace`] alone, and not even then if that file says that it was a standby,
+//! and isolated (`isolated.rs`) where nobody can reach it.
 //!
 //! Tested with PostgreSQL 15.
 
 mod check;
 mod connection;
+mod control;
+mod copying;
 mod deeds;
+mod divergence;
 mod files;
+mod isolated;
+mod losing;
+mod mark;
 mod names;
 mod process;
+mod progress;
+mod rejoin;
+mod source;
 mod synchronous;
+mod tool;
 mod trouble;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 use tokio_postgres::SimpleQueryRow;
 
 pub use check::Finding;
+pub use progress::{Phase, Progress};
 pub use trouble::Trouble;
 
 use self::connection::{Answers, Warm, field, flag};
+use self::copying::NextCopy;
 use self::names::{Waits, application_name};
 use self::synchronous::Applied;
 use crate::adapters::clock;
@@ -67,6 +81,10 @@ pub struct Database {
     forks: Option<(u32, Vec<Fork>)>,
     applied: Option<Applied>,
     trouble: Option<Trouble>,
+    /// The peer no longer has the part of its log that this one needs next.
+    gone: bool,
+    next_copy: NextCopy,
+    progress: watch::Sender<Option<Progress>>,
 }
 
 impl Database {
@@ -90,7 +108,15 @@ impl Database {
             forks: None,
             applied: None,
             trouble: None,
+            gone: false,
+            next_copy: NextCopy::AT_ONCE,
+            progress: watch::Sender::new(None),
         }
+    }
+
+    /// How far a long deed has come, while there is one.
+    pub fn progress(&self) -> watch::Receiver<Option<Progress>> {
+        self.progress.subscribe()
     }
 
     /// Why the last look or deed saw or did less than everything.
@@ -102,28 +128,30 @@ impl Database {
     /// `lost_after` (200 ms to 1 s), and as long again for its processes, when it does not.
     pub async fn look(&mut self) -> DatabaseSeen {
         self.trouble = None;
+        self.progress.send_replace(None);
         self.look_again().await
     }
 
-    /// Does one deed, within `step_deadline`, and then looks. Whatever went wrong shows in what
+    /// Does one deed, within `step_deadline` (a rejoin, and the end of one that was begun before a
+    /// start as standby, take as long as they take), and then looks. Whatever went wrong shows in what
     /// is seen, and in [`Database::trouble`].
     pub async fn perform(&mut self, deed: DatabaseDeed) -> DatabaseSeen {
         self.trouble = None;
         let by = Deadline::now() + self.deed_within;
         let done = match deed {
             DatabaseDeed::StartAsStandby => self.start_as_standby(by).await,
-            // The node orders it only of an adapter that was set up for it (`Setup::rejoin`); this
-            // one leaves a log that has left the peer's untouched.
-            DatabaseDeed::Rejoin { .. } => Err(Trouble::CannotRejoin),
+            DatabaseDeed::Rejoin { common } => self.rejoin(common, by).await,
             DatabaseDeed::Follow => self.follow(by).await,
             DatabaseDeed::Promote => self.promote(by).await,
             DatabaseDeed::StartInPlace => self.start_in_place(by).await,
-            DatabaseDeed::StopNow | DatabaseDeed::StopCleanly => self.stop_now(by).await,
+            DatabaseDeed::StopNow => self.stop_now(by).await,
+            DatabaseDeed::StopCleanly => self.stop_cleanly(by).await,
             DatabaseDeed::Checkpoint => {
                 self.warm.execute("writing a checkpoint", CHECKPOINT, by).await
             }
             DatabaseDeed::SetSynchronous(on) => self.set_synchronous(on, by).await,
         };
+        self.progress.send_replace(None);
         self.trouble = done.err();
         self.look_again().await
     }
@@ -194,7 +222,7 @@ impl Database {
             streaming,
             diverged: state == DatabaseState::Standby
                 && !streaming
-                && self.is_left_behind(log.as_ref()).await,
+                && (self.gone || self.is_left_behind(log.as_ref()).await),
             log,
             replica,
             system_id,
@@ -272,11 +300,16 @@ impl Database {
                 DatabaseState::Unknown
             }
         };
+        let log = match state {
+            DatabaseState::Stopped => self.on_disk(files::stopped_log).await,
+            _ => Ok(Ok(None)),
+        };
         DatabaseSeen {
             at,
             state,
             synchronous: None,
-            log: None,
+            // A directory that cannot be read has no log; starting it will say why.
+            log: log.ok().and_then(Result::ok).flatten(),
             streaming: false,
             diverged: false,
             replica: None,
@@ -324,6 +357,22 @@ impl Database {
                 after: started.elapsed(),
             }),
         }
+    }
+
+    /// As [`Database::change_files`], for as long as it takes.
+    async fn change_long(
+        &self,
+        change: impl FnOnce(&Path) -> Result<(), Trouble> + Send + 'static,
+    ) -> Result<(), Trouble> {
+        self.change_files(Deadline::now() + rejoin::LONG, change).await
+    }
+
+    /// Work on a disk that other tasks need not wait for.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Trouble> {
+        tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::Thread)
     }
 
     /// Changes the cluster's files; one after another, even if the future that waits is dropped.

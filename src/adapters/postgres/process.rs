@@ -2,7 +2,9 @@
 //!
 //! A process belongs to the cluster when it is called `postgres` and works in the data directory:
 //! the postmaster goes there first thing (`ChangeToDataDir`) and every child inherits it. So a
-//! stale `postmaster.pid` deceives nobody, and a backend that outlives its postmaster is found.
+//! stale `postmaster.pid` deceives nobody, and a backend that outlives its postmaster is found. The
+//! programs that bring a cluster back are started there too, and count as much: nothing else may
+//! be done to it before they have ended.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -18,6 +20,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::trouble::Trouble;
 use crate::config::Postgres;
+
+/// What works on a cluster from inside its directory: the server, and what brings it back.
+const PROGRAMS: [&[u8]; 4] = [b"postgres", b"postmaster", b"pg_rewind", b"pg_basebackup"];
 
 /// One process of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +63,7 @@ pub(super) fn scan(data_dir: &Path) -> io::Result<Vec<Process>> {
 
 fn belongs(pid: i32, home: &fs::Metadata) -> io::Result<bool> {
     let Ok(name) = fs::read(format!("/proc/{pid}/comm")) else { return Ok(false) };
-    if !name.starts_with(b"postgres") && !name.starts_with(b"postmaster") {
+    if !PROGRAMS.iter().any(|program| name.starts_with(program)) {
         return Ok(false);
     }
     match fs::metadata(format!("/proc/{pid}/cwd")) {
@@ -232,17 +237,42 @@ impl Owner {
 }
 
 /// Starts the server as its owner, in a session of its own; its early messages go where the
-/// daemon's do. It outlives the daemon.
-pub(super) fn start(postgres: &Postgres, owner: &Owner) -> Result<Child, Trouble> {
+/// daemon's do. It outlives the daemon unless it is `isolated`.
+pub(super) fn start(
+    postgres: &Postgres,
+    owner: &Owner,
+    more: &[String],
+    isolated: bool,
+) -> Result<Child, Trouble> {
     let program = postgres.bin_dir.join("postgres");
-    let mut command = Command::new(&program);
+    // An immediate shutdown, should the daemon end before it does.
+    let farewell = isolated.then_some(libc::SIGQUIT);
+    let mut command = as_owner(&program, owner, farewell);
+    command.arg("-D").arg(&postgres.data_dir).args(&postgres.options).args(more).current_dir("/");
+    command.spawn().map_err(|error| Trouble::File { path: program, error })
+}
+
+/// One of the server's programs as its owner, working in `directory`; it dies with whoever starts
+/// it, and its messages are in English and UTC.
+pub(super) fn tool(
+    postgres: &Postgres,
+    owner: &Owner,
+    name: &str,
+    directory: &Path,
+) -> tokio::process::Command {
+    let mut command = as_owner(&postgres.bin_dir.join(name), owner, Some(libc::SIGKILL));
+    command.current_dir(directory).env("LC_ALL", "C").env("TZ", "UTC");
+    if let Some(passfile) = &postgres.passfile {
+        command.env("PGPASSFILE", passfile);
+    }
+    let mut command = tokio::process::Command::from(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
-        .arg("-D")
-        .arg(&postgres.data_dir)
-        .args(&postgres.options)
-        .stdin(Stdio::null())
-        .current_dir("/")
-        .env("HOME", &owner.home);
+}
+
+fn as_owner(program: &Path, owner: &Owner, farewell: Option<libc::c_int>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).env("HOME", &owner.home);
     // The daemon's own notifications, and client settings that would stand in for absent ones.
     let foreign = |key: &str| {
         key.starts_with("PG")
@@ -257,12 +287,30 @@ pub(super) fn start(postgres: &Postgres, owner: &Owner) -> Result<Child, Trouble
     }
     let become_user = Uid::effective().is_root();
     let (uid, gid, groups) = (owner.uid, owner.gid, owner.groups.clone());
-    let detach = move || become_owner(become_user.then_some((uid, gid, &groups)));
+    let parent = std::process::id();
+    let detach = move || {
+        become_owner(become_user.then_some((uid, gid, &groups)))?;
+        farewell.map_or(Ok(()), |signal| die_with(parent, signal))
+    };
     // SAFETY: between fork and exec the closure makes only system calls through functions that
-    // are async-signal-safe or thin wrappers (setsid, setgroups, setgid, setuid); it neither
-    // allocates nor takes a lock, and `groups` was made before the fork.
+    // are async-signal-safe or thin wrappers (setsid, setgroups, setgid, setuid, prctl, getppid);
+    // it neither allocates nor takes a lock, and `groups` was made before the fork.
     unsafe { command.pre_exec(detach) };
-    command.spawn().map_err(|error| Trouble::File { path: program, error })
+    command
+}
+
+/// Last of all: a change of the user takes the signal away again (prctl(2), PR_SET_PDEATHSIG).
+fn die_with(parent: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // It may have died before.
+    // SAFETY: no arguments.
+    match u32::try_from(unsafe { libc::getppid() }) {
+        Ok(now) if now == parent => Ok(()),
+        Ok(_) | Err(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
 }
 
 fn become_owner(user: Option<(u32, u32, &Vec<libc::gid_t>)>) -> io::Result<()> {

@@ -21,6 +21,7 @@ use super::trouble::Trouble;
 const SET_STANDBY_NAMES: &str = include_str!("../../../sql/set_standby_names.sql");
 const SHOW_STANDBY_NAMES: &str = include_str!("../../../sql/show_standby_names.sql");
 const RELOAD: &str = include_str!("../../../sql/reload.sql");
+const END_LINGERING_WALSENDERS: &str = include_str!("../../../sql/end_lingering_walsenders.sql");
 const CHECKPOINTER: &str = include_str!("../../../sql/checkpointer.sql");
 
 const POLL: Duration = Duration::from_millis(1);
@@ -53,6 +54,10 @@ impl Database {
     /// Turned off, sessions that wait are released by the server itself, as acknowledged, without
     /// its warning; none is ever cancelled (rule 19).
     pub(super) async fn set_synchronous(&mut self, on: bool, by: Deadline) -> Result<(), Trouble> {
+        if on {
+            let end = bind(END_LINGERING_WALSENDERS, &[("peer_name", &self.peer_name)]);
+            self.warm.execute("ending walsenders that linger", &end, by).await?;
+        }
         let wanted = if on { Waits::setting_for(&self.peer_name) } else { String::new() };
         let set = bind(SET_STANDBY_NAMES, &[("standby_names", &wanted)]);
         self.applied = None;

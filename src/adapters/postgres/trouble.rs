@@ -11,9 +11,6 @@ use tokio_postgres::error::SqlState;
 /// what was seen).
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// The log has left the peer's, and bringing it back is not in this version.
-    #[error("the log has left the peer's; rebuild this standby from the peer")]
-    CannotRejoin,
     /// The server's socket does not accept.
     #[error("cannot connect to {socket}: {error}")]
     Connect {
@@ -52,6 +49,53 @@ pub enum Trouble {
         /// The configured one.
         expected: PathBuf,
     },
+    /// One of the server's programs could not be run.
+    #[error("{program}: {error}: correct bin_dir in [postgres]")]
+    NoProgram {
+        /// Which.
+        program: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// One of the server's programs failed.
+    #[error("{program} failed ({status}): {said}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last words.
+        said: String,
+    },
+    /// The peer's server belongs to another cluster.
+    #[error("the peer's cluster has system identifier {peer}, the local one {local}")]
+    OtherSystem {
+        /// Here.
+        local: u64,
+        /// There.
+        peer: u64,
+    },
+    /// A rejoin was begun on a server that does not come up.
+    #[error("the log's end cannot be seen: the server does not come up as a standby")]
+    NotUp,
+    /// The files of a losing branch are not all here any more.
+    #[error("the log since {0} is not complete any more: raise wal_keep_size")]
+    BranchIncomplete(String),
+    /// Both logs have the same timelines.
+    #[error("both logs have the same timelines; where they parted cannot be seen")]
+    SameTimeline,
+    /// `pg_rewind` ended well and the directory is not what it should be.
+    #[error("pg_rewind ended without error, and the cluster is {0}")]
+    NotRewound(&'static str),
+    /// The files of the cluster are being replaced.
+    #[error("a rejoin of {0} is not finished: it has to be finished first")]
+    Unfinished(PathBuf),
+    /// The rows could not be salvaged.
+    #[error(transparent)]
+    Salvage(#[from] crate::adapters::salvage::rows::ReadError),
+    /// The salvage could not be written.
+    #[error(transparent)]
+    SalvageFiles(#[from] crate::adapters::salvage::FilesError),
     /// A setting was written and the server goes on with another value.
     #[error(
         "{0} was written to postgresql.auto.conf and does not come into force: it is set on the \
@@ -72,6 +116,12 @@ pub enum Trouble {
     /// The server still has processes after it was stopped and killed.
     #[error("{0} server processes are still there after SIGKILL (a hung disk?)")]
     StillRunning(usize),
+    /// An orderly shutdown is under way.
+    #[error(
+        "the server is shutting down in order and has {0} processes left: it waits for its standby \
+         to receive the rest of the log"
+    )]
+    StillStopping(usize),
     /// The server ended instead of answering.
     #[error("the server ended while starting: {0}; its own log says why")]
     Ended(ExitStatus),

@@ -1,0 +1,4 @@
+SELECT oid, datname::text AS name
+  FROM pg_database
+ WHERE datallowconn
+ ORDER BY datname
