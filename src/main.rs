@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         dead_man,
         release,
         database,
+        history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
         table: || Ok(table::print(&table::table())),
     })

@@ -182,8 +182,11 @@ fn the_hosts_own_address_and_route_survive_release_and_expiry() {
     // The floating route goes before the host's own of the same metric, and back.
     assert_eq!(kernel.act(&HOLD), Presence::Held);
     assert!(kernel.shows("-4 route get 198.51.100.1", "via 192.0.2.1 dev eth0 src 192.0.2.10"));
-    kernel.pass(timing().lifetime_worst());
-    assert!(!kernel.shows("addr show dev eth0", "192.0.2.10"));
+    // A busy kernel may be late.
+    netns::eventually("the lifetime is over", || {
+        kernel.pass(Duration::from_millis(20));
+        !kernel.shows("addr show dev eth0", "192.0.2.10")
+    });
     assert!(kernel.shows("addr show dev eth0", "192.0.2.2/24"));
     assert!(kernel.shows("-4 route get 198.51.100.1", "via 192.0.2.3 dev eth0 src 192.0.2.2"));
 }

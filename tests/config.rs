@@ -129,6 +129,40 @@ fn each_mistake_in_pair_nodes_and_links_says_what_to_write() {
 }
 
 #[test]
+fn moves_are_read_and_each_mistake_about_them_is_told() {
+    let with = |lines: &str| {
+        PLAIN.replacen("name = \"office\"", &format!("name = \"office\"\n{lines}"), 1)
+    };
+    let policy = parse(PLAIN).expect("the plain file").policy;
+    assert_eq!((policy.preferred, policy.failback_after), (None, None));
+    assert_eq!((policy.moves, policy.within), (3, Duration::from_secs(600)));
+    let text = with(
+        "preferred = \"pbx-b\"\nfailback = \"automatic\"\nfailback_after = \"2h\"\nmax_moves = 1\n\
+         moves_window = \"1h\"",
+    );
+    let policy = parse(&text).expect("valid").policy;
+    assert_eq!(policy.preferred, Some(NodeId::B));
+    assert_eq!(policy.failback_after, Some(Duration::from_secs(7200)));
+    assert_eq!((policy.moves, policy.within), (1, Duration::from_secs(3600)));
+    let automatic = "preferred = \"pbx-a\"\nfailback = \"automatic\"";
+    let half_an_hour = Some(Duration::from_secs(1800));
+    assert_eq!(parse(&with(automatic)).expect("valid").policy.failback_after, half_an_hour);
+    for (lines, place, told) in [
+        ("preferred = \"pbx-c\"", ":4:13:", "write \"pbx-a\" or \"pbx-b\""),
+        ("preferred = 1", ":4:13:", "preferred: 1 is not text"),
+        ("failback = \"auto\"", ":4:12:", "write one of \"manual\", \"automatic\""),
+        ("failback = \"automatic\"", ":2:1:", "write preferred = \"NODE\""),
+        ("failback_after = \"1h\"", ":4:18:", "means nothing while failback is manual"),
+        ("max_moves = -1", ":4:13:", "a whole number from 0 to 1000"),
+        ("moves_window = \"5ms\"", ":4:16:", "moves_window is too short; write \"1s\""),
+        ("moves_window = 10", ":4:16:", "has no unit"),
+    ] {
+        let errors = parse(&with(lines)).expect_err(lines);
+        assert!(errors.contains(place) && errors.contains(told), "{lines}: {errors}");
+    }
+}
+
+#[test]
 fn each_mistake_in_floating_says_what_to_write() {
     for (old, new, wanted) in [
         ("192.0.2.10/24", "192.0.2.10", "no prefix length; write it as in \"192.0.2.10/24\""),

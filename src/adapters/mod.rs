@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod control_socket;
+pub mod history_file;
+pub mod maintenance_file;
 pub mod postgres;
 pub mod probes;
 pub mod process;

@@ -157,6 +157,20 @@ impl StateFile {
     }
 }
 
+/// Renames the state file of a directory, durably, to a name that is free; where it is now. For a
+/// damaged one, whose node is told to begin anew.
+///
+/// # Errors
+/// There is none, or the system refused.
+pub fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+    let numbered = |n: u32| directory.join(format!("state.damaged-{n}"));
+    let free = (1..).map(numbered).find(|path| fs::symlink_metadata(path).is_err());
+    let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(directory.join("state"), &free)?;
+    File::open(directory)?.sync_all()?;
+    Ok(free)
+}
+
 fn encode(state: &Durable) -> Vec<u8> {
     // Destructured, so that a new field cannot be forgotten here.
     let Durable { term, served, branches, lone, peer_excluded, active, leaving, copy_unfinished } =

@@ -44,12 +44,12 @@ pub(super) fn reload(socket: &Path) -> Result<Exit, Error> {
 }
 
 /// The daemon's own sentence, or `otherwise`.
-fn outcome(data: &Value, otherwise: &str) -> Result<Exit, Error> {
+pub(super) fn outcome(data: &Value, otherwise: &str) -> Result<Exit, Error> {
     let sentence = data.as_str().or_else(|| data.get("text").and_then(Value::as_str));
     say(sentence.unwrap_or(otherwise))
 }
 
-fn pretty(data: &Value) -> String {
+pub(super) fn pretty(data: &Value) -> String {
     // A value that came from JSON can be written as JSON; the short form is the fallback.
     serde_json::to_string_pretty(data).unwrap_or_else(|_| data.to_string())
 }

@@ -7,9 +7,13 @@ pub mod render;
 mod ask;
 mod check;
 mod client;
+mod draw;
+mod history;
 mod keygen;
+mod orders;
 mod parts;
 mod salvage;
+mod switches;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -97,6 +101,23 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Hand the role to the standby, and lose nothing; run it on the node that serves
+    Switchover(Why),
+    /// The same, back to the preferred node
+    Failback(Why),
+    /// Leave the pair for a stated time, also over restarts; the node comes back by itself
+    #[command(subcommand)]
+    Maintenance(orders::Maintenance),
+    /// Resolve what holds this node, or say what only a person can order
+    Recover(Why),
+    /// Leave the pair until `return`, or until the daemon is started again
+    Leave(Why),
+    /// Come back from `leave` or from maintenance
+    Return(Why),
+    /// The last changes of role, as this node saw them
+    History(history::History),
+    /// One of them as a picture: where the milliseconds went
+    Timeline(history::Timeline),
     /// Give the floating addresses up at once, without a daemon (ExecStopPost=)
     Release,
     /// Have the daemon read services and addresses again, without a role change
@@ -117,6 +138,14 @@ enum Verb {
     /// Wait for the daemon's end and stop its database then (the daemon starts this itself)
     #[command(hide = true)]
     DeadMan,
+}
+
+/// Why something is ordered.
+#[derive(Args, Debug)]
+struct Why {
+    /// Why, for the log and the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -179,6 +208,12 @@ pub fn main(parts: &Parts) -> ExitCode {
 }
 
 fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Error> {
+    let order = |verb: &str, reason| orders::order(&options.socket(), verb, reason);
+    let source = || history::Source {
+        socket: options.socket(),
+        config: options.config.clone(),
+        read: parts.history,
+    };
     match verb {
         Verb::Run => (parts.run)(options.load()?, &options.config, options.node.as_deref()),
         Verb::DeadMan => {
@@ -195,6 +230,14 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Status { json } => ask::status(&options.socket(), json),
         Verb::IsActive => ask::is_active(&options.socket()),
         Verb::Failover { force, reason } => ask::failover(&options.socket(), force, reason),
+        Verb::Switchover(Why { reason }) => order("switchover", reason),
+        Verb::Failback(Why { reason }) => order("failback", reason),
+        Verb::Recover(Why { reason }) => order("recover", reason),
+        Verb::Leave(Why { reason }) => order("leave", reason),
+        Verb::Return(Why { reason }) => order("return", reason),
+        Verb::Maintenance(what) => orders::maintenance(&options.socket(), what),
+        Verb::History(asked) => history::list(&asked, &source()),
+        Verb::Timeline(asked) => history::draw(&asked, &source()),
         Verb::Reload => ask::reload(&options.socket()),
         Verb::Keygen { path } => keygen::make(path, &options.config),
         Verb::Salvage(verb) => {

@@ -20,6 +20,8 @@ pub struct Parts {
     pub release: fn(&Config) -> Result<String, Error>,
     /// What the running database server lacks, as sentences.
     pub database: fn(&Config) -> Vec<String>,
+    /// The newest so many entries of the history in this state directory, without a daemon.
+    pub history: fn(&Path, usize) -> Result<serde_json::Value, Error>,
     /// Show the lab.
     pub demo: fn(&Demo) -> Result<Exit, Error>,
     /// The decision table.
@@ -34,6 +36,7 @@ impl Default for Parts {
             dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
             release: |_| Err(Error::NotBuiltIn("release")),
             database: |_| Vec::new(),
+            history: |_, _| Err(Error::NotBuiltIn("history")),
             demo: |_| Err(Error::NotBuiltIn("demo")),
             table: || Err(Error::NotBuiltIn("explain --table")),
         }

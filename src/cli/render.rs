@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::draw;
+
 /// `status`: the first line says who serves, whether the standby is good, and what to do.
 pub fn status(data: &Value) -> String {
     let mut page = Page { text: format!("{}\n", headline(data)) };
@@ -13,6 +15,16 @@ pub fn status(data: &Value) -> String {
     page.row("pair", [text(data, "pair"), term, durability, alone]);
     let since = number(data, "since_ms").map(|ms| format!("for {}", span(ms)));
     page.row("doing", [text(data, "doing"), since, text(data, "why")]);
+    if let Some(maintenance) = data.get("maintenance").filter(|is| !is.is_null()) {
+        page.row(
+            "maintenance",
+            [
+                text(maintenance, "until").map(|until| format!("until {until}")),
+                number(maintenance, "remaining_ms").map(|ms| format!("{} left", span(ms))),
+                text(maintenance, "reason"),
+            ],
+        );
+    }
     peer(&mut page, data);
     for link in list(data, "links") {
         let name = text(link, "name").or_else(|| text(link, "interface")).unwrap_or_default();
@@ -64,6 +76,7 @@ pub fn status(data: &Value) -> String {
         let all = list(addresses, "list").iter().map(shown).collect::<Vec<_>>().join(", ");
         page.row("addresses", [text(addresses, "state"), Some(all).filter(|all| !all.is_empty())]);
     }
+    offers(&mut page, data);
     timeline(&mut page, data);
     page.text
 }
@@ -84,6 +97,15 @@ pub fn explain(data: &Value) -> String {
             for line in lines {
                 let _ = writeln!(page, "  {}", shown(line));
             }
+        }
+    }
+    let offers = list(data, "offers");
+    if !offers.is_empty() {
+        page.push_str("\nyou may order:\n");
+        for offer in offers {
+            let (command, does) = (text(offer, "command"), text(offer, "does"));
+            let parts: Vec<String> = [command, does].into_iter().flatten().collect();
+            let _ = writeln!(page, "  {}", parts.join(": "));
         }
     }
     if page.is_empty() { "the daemon has no evidence yet\n".to_owned() } else { page }
@@ -114,6 +136,14 @@ fn headline(data: &Value) -> String {
         Some("joining") => {
             format!("NOBODY is known to serve; {node} (this host) is joining{}", why())
         }
+        Some("held") if data.get("maintenance").is_some_and(|is| !is.is_null()) => {
+            let serves = if peer_serves {
+                format!("{peer} serves")
+            } else {
+                "NOBODY is known to serve".to_owned()
+            };
+            format!("{serves}; {node} (this host) is in MAINTENANCE")
+        }
         Some("held") if peer_serves => {
             format!("{peer} serves; {node} (this host) is HELD{}", why())
         }
@@ -142,6 +172,9 @@ fn unfit_peer(data: &Value) -> Option<String> {
     }
     if flag(seen, "same_database") == Some(false) {
         return Some("its database is of another cluster".to_owned());
+    }
+    if flag(seen, "maintenance") == Some(true) {
+        return Some("it is in maintenance".to_owned());
     }
     match text(seen, "role") {
         Some(role) if role != "standby" => return Some(format!("it is {role}")),
@@ -240,17 +273,29 @@ fn database(page: &mut Page, data: &Value) {
     );
 }
 
-/// Each step of the last takeover, in milliseconds from its first line.
+/// The orders that are legal now.
+fn offers(page: &mut Page, data: &Value) {
+    for offer in list(data, "offers") {
+        page.row(
+            "you may order",
+            [text(offer, "command").map(|command| {
+                let does = text(offer, "does").map_or(String::new(), |does| format!(": {does}"));
+                format!("{command}{does}")
+            })],
+        );
+    }
+}
+
+/// Each step of the last change of role, in milliseconds from its first line.
 fn timeline(page: &mut Page, data: &Value) {
     let steps = list(data, "timeline");
     let Some(start) = steps.iter().find_map(|step| number(step, "at_ns")) else { return };
-    page.text.push_str("\nlast takeover, ms:\n");
+    page.text.push_str("\nlast change of role, ms:\n");
     for step in steps {
         let Some(at) = number(step, "at_ns") else { continue };
         let what = text(step, "what").unwrap_or_default();
         let more = text(step, "text").unwrap_or_default();
-        let line = format!("  {:>9.1}  {what:<15} {more}", (at - start) / 1e6);
-        let _ = writeln!(page.text, "{}", line.trim_end());
+        page.text.push_str(&draw::line((at - start) / 1e6, &what, &more, None));
     }
 }
 

@@ -15,6 +15,7 @@ mod document;
 mod error;
 mod floating;
 mod links;
+mod moves;
 mod nodes;
 mod read;
 mod services;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::identity::NodeId;
+use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub durability: Durability,
     /// All times.
     pub timing: Timing,
+    /// Which moves need no order.
+    pub policy: Policy,
     /// File with the heartbeat key (32 bytes, hexadecimal), readable by root alone.
     pub key_file: PathBuf,
     /// A second key that is accepted but not used for sending (key rotation).
@@ -107,6 +111,11 @@ impl Config {
 /// asked even so, and by users who may not read the key.
 pub fn socket_of(path: &Path) -> PathBuf {
     pair_path(path, "socket", read::SOCKET)
+}
+
+/// The state directory that a configuration names, however wrong the rest of it is.
+pub fn state_dir_of(path: &Path) -> PathBuf {
+    pair_path(path, "state_dir", read::STATE_DIR)
 }
 
 /// The key file that a configuration names, which need not exist yet.

@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 
 use super::document::{At, Section};
 use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, floating, key, links, services, timing};
+use super::{Config, database, floating, key, links, moves, services, timing};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
-const STATE_DIR: &str = "/var/lib/duotone";
+/// Where the node remembers unless the file says otherwise.
+pub(super) const STATE_DIR: &str = "/var/lib/duotone";
 /// Where the key is expected unless the file says otherwise.
 pub(super) const KEY_FILE: &str = "/etc/duotone/pair.key";
 
@@ -85,7 +87,7 @@ fn sections<'t>(
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
     }
     document.close();
-    let pair = pair(section, times, keys, report);
+    let pair = pair(section, times, nodes.names_ok.as_ref(), keys, report);
     let (pair, me, lan, names) = (pair?, me?, lan?, nodes.names_ok?);
     if postgres_given && postgres.is_none() {
         return None;
@@ -97,6 +99,7 @@ fn sections<'t>(
         names,
         durability: pair.durability,
         timing: pair.timing,
+        policy: pair.policy,
         key_file: pair.key_file,
         old_key_file: pair.old_key_file,
         state_dir: pair.state_dir,
@@ -114,6 +117,7 @@ struct Pair {
     name: String,
     durability: Durability,
     timing: crate::protocol::timing::Timing,
+    policy: Policy,
     key_file: PathBuf,
     old_key_file: Option<PathBuf>,
     state_dir: PathBuf,
@@ -125,6 +129,7 @@ struct Pair {
 fn pair(
     section: Option<Section<'_>>,
     times: Section<'_>,
+    names: Option<&[String; 2]>,
     keys: Keys,
     report: &Report<'_>,
 ) -> Option<Pair> {
@@ -166,12 +171,14 @@ fn pair(
         report.at(*offset, wrong);
     }
     let syslog = section.flag("syslog", false);
+    let policy = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, report);
     Some(Pair {
         name: name?.value.to_owned(),
         durability,
         timing,
+        policy,
         key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
         old_key_file: old_key_at.map(|at| at.value),
         state_dir,

@@ -1,19 +1,17 @@
 //! What people ask over the control socket, answered from the latest snapshot.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Shared, explain, reload, status, work};
+use super::{Shared, explain, orders, recover, reload, status};
 use crate::adapters::control_socket::{Reply, Request, Verb};
-use crate::protocol::event::{Event, Order, Presence};
-use crate::protocol::lead::{Authority, Why};
-use crate::protocol::peer::Liveness;
-use crate::protocol::status::Status;
+use crate::adapters::history_file::HistoryFile;
+use crate::protocol::event::Presence;
+use crate::protocol::lead::Authority;
 
-/// A forced takeover is watched for this long; it goes on regardless.
-const WATCHED_FOR: Duration = Duration::from_secs(15);
+/// Entries of the history that are given when nobody says how many.
+const NEWEST: u64 = 20;
 
 /// Answers one request.
 pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
@@ -21,20 +19,27 @@ pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
         Verb::Status => Reply::Done({
             let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
             let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            status::data(&config, &journal, &shared.services.status())
+            let running = shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+            status::data(&config, &journal, running.as_ref(), &shared.services.status())
         }),
         Verb::Explain => Reply::Done({
             let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
             let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            explain::data(&config, &journal)
+            let running = shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+            explain::data(&config, &journal, running.as_ref())
         }),
-        Verb::IsActive => Reply::Done(json!({"active": node(&shared).is_some_and(|status| {
+        Verb::IsActive => Reply::Done(json!({"active": shared.status().is_some_and(|status| {
             status.authority == Authority::Active
                 && status.presence.iter().all(|presence| *presence == Presence::Held)
         })})),
-        Verb::Failover => failover(&shared, &request).await,
-        Verb::Leave => order(&shared, Order::Leave, "leaving").await,
-        Verb::Return => order(&shared, Order::Return, "returning").await,
+        Verb::History => history(&shared, &request).await,
+        Verb::Failover => orders::failover(&shared, &request).await,
+        Verb::Switchover => orders::switchover(&shared, &request, false).await,
+        Verb::Failback => orders::switchover(&shared, &request, true).await,
+        Verb::Maintenance => orders::maintenance(&shared, &request).await,
+        Verb::Recover => recover::recover(&shared, &request).await,
+        Verb::Leave => orders::leave(&shared, &request).await,
+        Verb::Return => orders::back(&shared).await,
         Verb::Reload => match reload::reload(&shared) {
             Ok(done) => Reply::Done(Value::String(done)),
             Err(refused) => Reply::Refused(refused),
@@ -47,70 +52,21 @@ pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
     }
 }
 
-async fn order(shared: &Arc<Shared>, order: Order, done: &str) -> Reply {
-    work::tell(&shared.post, Event::Operator(order)).await;
-    Reply::Done(Value::String(done.into()))
-}
-
-/// Only the legal move is offered; an unsafe one is refused with its reason.
-async fn failover(shared: &Arc<Shared>, request: &Request) -> Reply {
-    let force = request.args.get("force").and_then(Value::as_bool).unwrap_or(false);
-    let reason = request.args.get("reason").and_then(Value::as_str).unwrap_or("").trim();
-    let Some(status) = node(shared) else {
-        return Reply::Refused("the daemon has just started; ask again in a second".into());
-    };
-    if let Some(refused) = refusal(&status, force) {
-        return Reply::Refused(refused);
-    }
-    if reason.is_empty() {
-        return Reply::Refused("--force needs --reason \"why the peer is known to be off\"".into());
-    }
-    tracing::warn!("forced failover by user id {}: {reason}", request.uid);
-    work::tell(&shared.post, Event::Operator(Order::TakeAnyway)).await;
-    let end = tokio::time::Instant::now() + WATCHED_FOR;
-    while tokio::time::Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if node(shared).is_some_and(|status| status.authority == Authority::Active) {
-            return Reply::Done(Value::String("this node serves".into()));
+/// From the disk: what happened before this daemon's life counts as well.
+async fn history(shared: &Shared, request: &Request) -> Reply {
+    let newest = request.args.get("newest").and_then(Value::as_u64).unwrap_or(NEWEST);
+    let newest = usize::try_from(newest).unwrap_or(usize::MAX);
+    let file = HistoryFile::new(&shared.state_dir());
+    let read = tokio::task::spawn_blocking(move || file.read()).await;
+    match read.map_err(|error| error.to_string()).and_then(|read| read.map_err(|e| e.to_string())) {
+        Ok(found) => {
+            let mut data = super::history::data(found, newest);
+            let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+            data["pair"] = config.pair.clone().into();
+            data["node"] = config.name().into();
+            data["peer"] = config.peer_name().into();
+            Reply::Done(data)
         }
+        Err(error) => Reply::Refused(format!("the history cannot be read: {error}")),
     }
-    let why = node(shared).map_or(String::new(), |status| format!(": {}", status.why));
-    Reply::Refused(format!("ordered, but this node does not serve yet{why}"))
-}
-
-fn refusal(status: &Status, force: bool) -> Option<String> {
-    match status.authority {
-        Authority::Active => {
-            return Some(
-                "this node is active; moving the role to a living peer is not in this version"
-                    .into(),
-            );
-        }
-        Authority::Taking => return Some("this node is already taking the role".into()),
-        Authority::Giving => return Some("this node is handing the role to its peer".into()),
-        Authority::Held | Authority::Joining | Authority::Standby | Authority::Asking => {}
-    }
-    if status.peer != Liveness::Lost {
-        return Some(
-            "the peer is heard: a role is not taken from a living peer; stop its daemon first"
-                .into(),
-        );
-    }
-    match (status.authority, status.why, force) {
-        (Authority::Held, Why::DamagedState, _) => Some(
-            "this node's state file is damaged: move it away and start the daemon again".into(),
-        ),
-        (Authority::Held, Why::MayLackRows | Why::HasLeft, false) => Some(format!(
-            "{}; --force --reason takes the role anyway: you state that the peer is off, and rows \
-             that only it has are lost unless it comes back",
-            status.why
-        )),
-        (_, _, false) => Some(format!("nothing to order: {}", status.why)),
-        (_, _, true) => None,
-    }
-}
-
-fn node(shared: &Shared) -> Option<Status> {
-    let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
-    journal.latest.as_ref().map(|snapshot| snapshot.status.clone())
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::journal::Journal;
+use super::maintenance::Running;
+use super::offers;
 use super::status;
 use crate::adapters::clock;
 use crate::config::Config;
@@ -19,7 +21,7 @@ use crate::pulse::exchange::Direction;
 use crate::pulse::report::Snapshot;
 
 /// The whole answer.
-pub fn data(config: &Config, journal: &Journal) -> Value {
+pub fn data(config: &Config, journal: &Journal, maintenance: Option<&Running>) -> Value {
     let Some(snapshot) = &journal.latest else {
         return json!({"evidence": ["the pulse has not begun"], "if_peer_died": [], "blocking": []});
     };
@@ -28,13 +30,19 @@ pub fn data(config: &Config, journal: &Journal) -> Value {
         "node": config.name(),
         "peer": config.peer_name(),
         "role": status::role(snapshot.status.authority),
-        "evidence": evidence(config, snapshot, clock::now()),
+        "evidence": evidence(config, snapshot, maintenance, clock::now()),
         "if_peer_died": if_peer_died(config, &snapshot.status, &blocking),
         "blocking": blocking,
+        "offers": offers::data(config, &snapshot.status, maintenance),
     })
 }
 
-fn evidence(config: &Config, snapshot: &Snapshot, now: Instant) -> Vec<String> {
+fn evidence(
+    config: &Config,
+    snapshot: &Snapshot,
+    maintenance: Option<&Running>,
+    now: Instant,
+) -> Vec<String> {
     let status = &snapshot.status;
     let peer = config.peer_name();
     let mut lines = vec![format!(
@@ -43,6 +51,7 @@ fn evidence(config: &Config, snapshot: &Snapshot, now: Instant) -> Vec<String> {
         span(now.since(status.since)),
         status.why
     )];
+    lines.extend(maintenance.map(|running| format!("this node is {running}")));
     lines.push(match (status.peer, status.last_heard, &status.peer_says) {
         (_, None, _) | (_, _, None) => format!("{peer} was never heard"),
         (Liveness::Lost, Some(heard), _) => {
@@ -65,6 +74,14 @@ fn evidence(config: &Config, snapshot: &Snapshot, now: Instant) -> Vec<String> {
         });
     }
     promises(status, now, peer, &mut lines);
+    if status.authority == Authority::Active {
+        lines.push(match status.hindrance {
+            None => format!("the role could be handed to {peer} now"),
+            Some(hindrance) => {
+                format!("the role cannot be handed over: {}", offers::sentence(hindrance, peer))
+            }
+        });
+    }
     lan(status, &mut lines);
     lines
 }

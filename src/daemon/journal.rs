@@ -1,5 +1,6 @@
 //! What happened, for people: one log line per change, one timed line per step of a takeover.
 
+use super::history::{self, History};
 use super::status;
 use super::timeline::Timeline;
 use crate::config::Config;
@@ -18,6 +19,7 @@ pub struct Journal {
     me: NodeId,
     pub(super) timeline: Timeline,
     pub(super) latest: Option<Snapshot>,
+    history: History,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
     reported_lost_records: u64,
@@ -33,8 +35,12 @@ impl Journal {
         Journal {
             peer_name: config.peer_name().to_owned(),
             me: config.me,
-            timeline: Timeline::new(config.timing),
+            timeline: Timeline::new(
+                config.timing,
+                history::last_peer_term(&config.state_dir, config.peer_name()),
+            ),
             latest: None,
+            history: History::begin(config),
             said: None,
             liveness: None,
             reported_lost_records: 0,
@@ -55,17 +61,23 @@ impl Journal {
             }
             Recorded::LanTrouble(trouble) => self.lan_trouble(record.at, trouble),
         }
-        let added = self.timeline.note(record).to_vec();
-        for mark in added {
+        let noted = self.timeline.note(record);
+        for mark in noted.marks {
             tracing::info!(
                 target: "duotone::takeover",
                 "+{:.1} ms {}: {}", self.timeline.offset_ms(mark.at), mark.what, mark.text
             );
         }
+        for change in &noted.complete {
+            self.history.add(change);
+        }
     }
 
     /// How things stand.
     pub fn snapshot(&mut self, snapshot: &Snapshot) {
+        if let Some(change) = self.timeline.tick(snapshot.at) {
+            self.history.add(&change);
+        }
         let liveness = snapshot.status.peer;
         if self.liveness != Some(liveness) {
             match (self.liveness, liveness) {

@@ -2,26 +2,35 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened, `answer.rs` tells people, `leaving.rs` ends in order, `dead_man.rs` stops the database
+//! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
+//! `recover.rs` do what they order, `leaving.rs` ends in order, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
 mod answer;
+mod change;
 pub mod dead_man;
 mod explain;
+mod history;
 mod journal;
 mod leaving;
+mod maintenance;
+mod notice;
+mod offers;
+mod orders;
+mod recover;
 mod reload;
 mod status;
 mod timeline;
 mod work;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapters::control_socket::{ControlSocket, ListenError};
+use crate::adapters::history_file::HistoryFile;
 use crate::adapters::postgres::Database;
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
@@ -29,6 +38,9 @@ use crate::config::{Config, Mode};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
 use crate::protocol::node::Setup;
+use crate::protocol::status::Status;
+use crate::protocol::time::Instant;
+use crate::protocol::timing::Timing;
 use crate::pulse::exchange::{Exchange, Identity};
 use crate::pulse::lan::Lan;
 use crate::pulse::links::Links;
@@ -38,6 +50,7 @@ use crate::pulse::{self, Pulse};
 use crate::wire::{Key, Keys, PairTag};
 
 use self::journal::Journal;
+use self::notice::{Manager, Notice};
 use self::work::Work;
 
 /// Of the state directory: what the next life, or the dead man, must know about the services.
@@ -87,6 +100,33 @@ pub(crate) struct Shared {
     pub journal: Mutex<Journal>,
     pub services: Services,
     pub post: Post,
+    pub maintenance: Mutex<Option<maintenance::Running>>,
+}
+
+impl Shared {
+    /// How things stand; `None` before the pulse's first turn.
+    fn status(&self) -> Option<Status> {
+        self.status_since(Instant::ZERO)
+    }
+
+    /// The same, unless that was seen before `since`.
+    fn status_since(&self, since: Instant) -> Option<Status> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = journal.latest.as_ref().filter(|snapshot| snapshot.at >= since);
+        latest.map(|snapshot| snapshot.status.clone())
+    }
+
+    fn peer_name(&self) -> String {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).peer_name().to_owned()
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).state_dir.clone()
+    }
+
+    fn timing(&self) -> Timing {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).timing
+    }
 }
 
 /// Runs until told to stop (SIGTERM, SIGINT) or until it cannot go on.
@@ -109,16 +149,19 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
         prepare_interface(&config);
         let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
         let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
-        let (pulse, outlets) =
-            pulse::start(setup, exchange, lan).map_err(system("starting the real-time thread"))?;
+        let (running, letters) = maintenance::at_start(&config);
+        let (pulse, outlets) = pulse::start(setup, exchange, lan, letters)
+            .map_err(system("starting the real-time thread"))?;
         let services = Services::supervise(config.services.clone(), config.state_dir.join(RECORDS));
         let shared = Arc::new(Shared {
             journal: Mutex::new(Journal::new(&config)),
             services,
             post: pulse.post(),
             source,
+            maintenance: Mutex::new(running),
             config: Mutex::new(config),
         });
+        tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);
@@ -140,7 +183,8 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
     let watchdog = sd_notify::watchdog_enabled();
     let every = watchdog.map_or(Duration::from_secs(1), |limit| limit / 4);
     let mut tick = tokio::time::interval(every.max(Duration::from_millis(50)));
-    notify(&[sd_notify::NotifyState::Ready]);
+    let manager = Manager::begin();
+    manager.tell(Notice::Ready);
     let mut beats = pulse.beats();
     loop {
         tokio::select! {
@@ -152,7 +196,7 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
                 let now = pulse.beats();
                 if now != beats {
                     beats = now;
-                    notify(&[sd_notify::NotifyState::Watchdog]);
+                    manager.tell(Notice::Alive);
                 }
             }
             _ = hangup.recv() => {
@@ -165,7 +209,7 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
             _ = interrupt.recv() => break,
         }
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    manager.tell(Notice::Ending);
     let left = leaving::leave(shared, work).await;
     // The pulse has nothing left to hold; if it cannot be told, it has ended.
     if shared.post.send(Letter::Stop).is_ok() {
@@ -216,7 +260,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         Ok(found) => Some(found.unwrap_or(Durable::FRESH)),
         Err(damaged) => {
             tracing::error!(
-                "{damaged}; this node is held: move {} away if you know that the peer has all data",
+                "{damaged}; this node is held; `duotone recover` puts {} aside, if the peer has all data",
                 state.path().display()
             );
             None
@@ -238,8 +282,16 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         durable,
         software: software(),
         config_hash: config.hash,
-        policy: crate::protocol::moves::Policy::DEFAULT,
+        policy: config.policy,
     })
+}
+
+/// The newest so many entries of the history in a state directory, as the daemon would give them.
+///
+/// # Errors
+/// A file is there and cannot be read.
+pub fn history(directory: &Path, newest: usize) -> std::io::Result<serde_json::Value> {
+    HistoryFile::new(directory).read().map(|found| history::data(found, newest))
 }
 
 fn exchange(config: &Config, session: Session) -> Result<Exchange, Error> {
@@ -264,12 +316,6 @@ pub(crate) fn software() -> [u16; 3] {
         part(env!("CARGO_PKG_VERSION_MINOR")),
         part(env!("CARGO_PKG_VERSION_PATCH")),
     ]
-}
-
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("systemd cannot be told: {error}");
-    }
 }
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {

@@ -46,6 +46,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         (old.pair != new.pair || old.names != new.names || old.me != new.me, "pair and nodes"),
         (old.durability != new.durability, "durability"),
+        (old.policy != new.policy, "failback and the limit of moves"),
         (old.timing != new.timing, "timing"),
         (old.links != new.links, "links"),
         (old.key_file != new.key_file || old.old_key_file != new.old_key_file, "keys"),

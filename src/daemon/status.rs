@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::journal::Journal;
+use super::maintenance::Running;
+use super::offers;
 use crate::adapters::clock;
 use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
@@ -19,7 +21,12 @@ use crate::pulse::exchange::{Direction, LinkStatus};
 use crate::pulse::report::Snapshot;
 
 /// The whole answer; before the pulse's first turn there is little to say.
-pub fn data(config: &Config, journal: &Journal, services: &[ServiceStatus]) -> Value {
+pub fn data(
+    config: &Config,
+    journal: &Journal,
+    maintenance: Option<&Running>,
+    services: &[ServiceStatus],
+) -> Value {
     let now = clock::now();
     let head = json!({
         "pair": config.pair,
@@ -32,9 +39,11 @@ pub fn data(config: &Config, journal: &Journal, services: &[ServiceStatus]) -> V
     let body = json!({
         "role": role(status.authority),
         "stance": stance(status.stance),
-        "doing": doing(status),
+        "doing": if maintenance.is_some() { "in maintenance" } else { doing(status) },
         "why": status.why.to_string(),
         "advice": advice(status),
+        "offers": offers::data(config, status, maintenance),
+        "maintenance": maintenance.map(|running| running.data(now)),
         "since_ms": ms(now, status.since),
         "term": status.claim.unwrap_or(status.durable.term).to_string(),
         "served_term": status.durable.served.to_string(),
@@ -79,6 +88,7 @@ pub fn doing(status: &Status) -> &'static str {
         Authority::Asking => "asking whether to take over",
         Authority::Standby if status.certificate_ends.is_some() => "standing by",
         Authority::Standby => "standing by, not certified",
+        Authority::Joining if other_system(status).is_some() => "two clusters, not a pair",
         Authority::Joining => "initializing",
         Authority::Giving => "handing over",
         Authority::Held => "held",
@@ -98,10 +108,7 @@ fn advice(status: &Status) -> Option<&'static str> {
             "bring the peer back; or, if it is off for good and its last rows may be lost: \
              duotone failover --force --reason TEXT",
         ),
-        (Authority::Held, Why::DamagedState) => Some(
-            "if the peer has all data, stop this daemon, move its state file away and start it \
-             again",
-        ),
+        (Authority::Held, Why::DamagedState) => Some("if the peer has all data: duotone recover"),
         (Authority::Held, Why::HasLeft) => Some(
             "start the peer; or, if it is off for good: duotone failover --force --reason TEXT",
         ),
@@ -157,6 +164,7 @@ fn peer(config: &Config, status: &Status, now: Instant) -> Value {
         "term": says.map(|says| says.term.to_string()),
         "certified": says.map(|says| says.certified),
         "left": status.peer_left,
+        "maintenance": says.map(|says| says.maintenance),
     })
 }
 

@@ -1,60 +1,92 @@
-//! The last change of role, mark by mark: from the peer's last heartbeat to the first announcement.
+//! The change of role that is going on, or the last one, mark by mark: from the peer's last
+//! heartbeat to the first announcement, from the order to the peer's taking, also when it came to
+//! nothing.
 
 use crate::protocol::action::Action;
 use crate::protocol::event::{DatabaseState, Event, LanSeen, Presence};
 use crate::protocol::health::Grade;
+use crate::protocol::heartbeat::{Heartbeat, Stance};
+use crate::protocol::identity::Term;
 use crate::protocol::lead::{Authority, Why};
-use crate::protocol::time::Instant;
+use crate::protocol::time::{Duration, Instant};
 use crate::protocol::timing::Timing;
 use crate::pulse::report::{Record, Recorded};
 
-/// One moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mark {
-    /// When, on the boot-time clock.
-    pub at: Instant,
-    /// Which, for programs: stable words.
-    pub what: &'static str,
-    /// For people.
-    pub text: String,
-}
+pub use super::change::{Change, Kind, Mark, Noted};
 
-/// Collects the marks of the change that is going on, or of the last one.
+/// What comes right after the end (the announcement, the database seen stopped) is waited for.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+
+/// Collects the marks.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    timing: Timing,
-    last_heartbeat: Option<Instant>,
-    first_probe: Option<Instant>,
-    first_reference: Option<Instant>,
-    taking: bool,
-    marks: Vec<Mark>,
+    pub(super) timing: Timing,
+    pub(super) last_heartbeat: Option<Instant>,
+    pub(super) first_probe: Option<Instant>,
+    pub(super) first_reference: Option<Instant>,
+    /// When the peer was first heard without the addresses, while it has the role.
+    pub(super) peer_let_go: Option<Instant>,
+    pub(super) peer_says: Option<(Stance, Term)>,
+    /// The term of the peer's that is in the history.
+    pub(super) peer_term: Option<Term>,
+    authority: Option<Authority>,
+    serves: Option<Term>,
+    pub(super) order: Option<(Instant, String)>,
+    pub(super) change: Option<Change>,
+    told: bool,
 }
 
 impl Timeline {
-    /// Empty.
-    pub fn new(timing: Timing) -> Timeline {
+    /// Empty; `peer_term` is the peer's last term that the history has.
+    pub fn new(timing: Timing, peer_term: Option<Term>) -> Timeline {
         Timeline {
             timing,
             last_heartbeat: None,
             first_probe: None,
             first_reference: None,
-            taking: false,
-            marks: Vec::new(),
+            peer_let_go: None,
+            peer_says: None,
+            peer_term,
+            authority: None,
+            serves: None,
+            order: None,
+            change: None,
+            told: true,
         }
     }
 
-    /// The marks, oldest first.
-    pub fn marks(&self) -> &[Mark] {
-        &self.marks
+    /// The change that goes on, or the last one.
+    pub fn change(&self) -> Option<&Change> {
+        self.change.as_ref()
     }
 
-    /// Takes a record; returns the marks that it added, for the log.
-    pub fn note(&mut self, record: &Record) -> &[Mark] {
-        let before = self.marks.len();
-        let cleared = match &record.what {
-            Recorded::Authority(authority, why) => self.decided(record.at, *authority, *why),
+    /// Its marks, oldest first.
+    pub fn marks(&self) -> &[Mark] {
+        self.change.as_ref().map_or(&[], |change| &change.marks)
+    }
+
+    /// The time since its first mark, which is the peer's last heartbeat where there is one, in
+    /// milliseconds.
+    pub fn offset_ms(&self, at: Instant) -> f64 {
+        let start = self.marks().first().map_or(at, |mark| mark.at);
+        at.since(start).as_secs_f64() * 1000.0
+    }
+
+    /// Somebody ordered something, at `at`: the change that follows is by that order.
+    pub fn ordered(&mut self, at: Instant, order: String) {
+        self.order = Some((at, order));
+    }
+
+    /// Takes a record.
+    pub fn note(&mut self, record: &Record) -> Noted {
+        let mut noted = Noted::default();
+        let before = self.marks().len();
+        let began = match &record.what {
+            Recorded::Authority(authority, why) => {
+                self.decided(record.at, *authority, *why, &mut noted)
+            }
             Recorded::Event(event) => {
-                self.seen(record.at, event);
+                self.seen(record.at, event, &mut noted);
                 false
             }
             Recorded::Action(action) => {
@@ -63,107 +95,297 @@ impl Timeline {
             }
             Recorded::NotTaken(_) | Recorded::LanTrouble(_) => false,
         };
-        &self.marks[if cleared { 0 } else { before }..]
+        let from = if began { 0 } else { before };
+        noted.marks = self.marks().get(from..).map(<[Mark]>::to_vec).unwrap_or_default();
+        self.completed(record.at, &mut noted);
+        noted
     }
 
-    /// The time since the peer was last heard, or since the first mark, in milliseconds.
-    pub fn offset_ms(&self, at: Instant) -> f64 {
-        let start = self.marks.first().map_or(at, |mark| mark.at);
-        at.since(start).as_secs_f64() * 1000.0
+    /// Time passes: what was waited for after a change's end may not come.
+    pub fn tick(&mut self, now: Instant) -> Option<Change> {
+        let mut noted = Noted::default();
+        self.completed(now, &mut noted);
+        noted.complete.pop()
     }
 
-    fn decided(&mut self, at: Instant, authority: Authority, why: Why) -> bool {
-        match authority {
-            Authority::Taking | Authority::Asking if !self.taking => {
-                self.begin(at);
-                if authority == Authority::Taking {
-                    self.mark(at, "consent", self.consent(at));
-                } else if self.marks.is_empty() {
+    fn completed(&mut self, now: Instant, noted: &mut Noted) {
+        let Some(change) = self.change.as_ref().filter(|_| !self.told) else { return };
+        let Some(ended) = change.ended else { return };
+        let has = |what: &str| change.marks.iter().any(|mark| mark.what == what);
+        let settled = match change.outcome {
+            Some("serves" | "taken-back") => has("announced"),
+            Some("released") => has("released") && has("stopped"),
+            Some(_) | None => true,
+        };
+        if settled || now.since(ended) >= SETTLES_WITHIN {
+            noted.complete.push(change.clone());
+            self.told = true;
+        }
+    }
+
+    fn decided(&mut self, at: Instant, authority: Authority, why: Why, noted: &mut Noted) -> bool {
+        use Authority::{Active, Asking, Giving, Held, Joining, Standby, Taking};
+        let before = self.authority.replace(authority);
+        match (before, authority) {
+            (Some(Giving), Taking) => {
+                self.mark(at, "taking-back", why);
+                false
+            }
+            (Some(Active), Giving) => {
+                self.begin(at, Kind::HandoverGiven, why, noted);
+                self.mark(at, "giving", why);
+                true
+            }
+            (_, Giving) => {
+                match why {
+                    Why::AwaitingTaker => self.mark_once(at, "offered", why),
+                    Why::PeerTakes => self.mark_once(at, "peer-takes", why),
+                    _ => {}
+                }
+                false
+            }
+            (Some(Asking | Taking), Asking) => false,
+            (Some(Asking | Taking), Taking) => {
+                self.upgrade(why);
+                self.mark_once(at, "consent", self.consent(why));
+                false
+            }
+            // The offer stands, and what was in its way is gone.
+            (Some(Standby), Taking) if self.waits() => {
+                self.mark_once(at, "consent-again", self.consent(why));
+                false
+            }
+            (_, Asking | Taking) => {
+                self.begin(at, Kind::of(why), why, noted);
+                if authority == Taking {
+                    self.mark(at, "consent", self.consent(why));
+                } else if self.marks().is_empty() {
                     self.mark(at, "asking", why);
                 }
                 true
             }
-            Authority::Taking => {
-                self.mark_once(at, "consent", self.consent(at));
+            (Some(Active), Active) => false,
+            (_, Active) => {
+                let (what, outcome) = match (before, why) {
+                    (_, Why::HandoverUndone) => ("undone", "undone"),
+                    _ if self.gives() => ("active", "taken-back"),
+                    _ => ("active", "serves"),
+                };
+                self.mark_once(at, what, why);
+                self.end(at, outcome);
+                if let Some(change) = &mut self.change {
+                    self.serves = change.term.or(self.serves);
+                    if outcome == "undone" {
+                        change.term = change.before;
+                    }
+                }
                 false
             }
-            Authority::Active => {
-                self.mark_once(at, "active", why);
-                self.taking = false;
+            (Some(Giving), Standby | Joining | Held) => {
+                let taken = why == Why::HandedOver;
+                self.mark(at, if taken { "peer-serves" } else { "broken-off" }, why);
+                self.end(at, if taken { "handed-over" } else { "broken-off" });
+                if let (true, Some((_, term)), Some(change)) =
+                    (taken, self.peer_says, &mut self.change)
+                {
+                    change.term = Some(term);
+                    self.peer_term = Some(term);
+                }
+                self.serves = None;
                 false
             }
-            Authority::Giving => {
-                self.mark_once(at, "giving", why);
+            (Some(Taking), Standby) if self.waits() && why != Why::PeerServes => {
+                self.mark_once(at, "waits", why);
                 false
             }
-            Authority::Joining | Authority::Standby | Authority::Held if self.taking => {
+            (Some(Standby), Standby) if self.waits() && why == Why::PeerServes => {
                 self.mark(at, "given-up", why);
-                self.taking = false;
+                self.end(at, "given-up");
                 false
             }
-            Authority::Joining if self.marks.last().is_some_and(|mark| mark.what != "given-up") => {
-                self.mark(at, "released", why);
+            (Some(Asking | Taking), Standby | Joining | Held) => {
+                self.mark(at, "given-up", why);
+                self.end(at, "given-up");
                 false
             }
-            Authority::Joining | Authority::Standby | Authority::Held | Authority::Asking => false,
+            (Some(Active), Standby | Joining | Held) => {
+                self.begin(at, Kind::Demotion, why, noted);
+                self.mark(at, "gave-up", why);
+                self.end(at, "released");
+                self.serves = None;
+                true
+            }
+            (_, Standby | Joining | Held) => false,
+        }
+    }
+
+    /// The present change is one that this node began by giving.
+    fn gives(&self) -> bool {
+        self.change
+            .as_ref()
+            .is_some_and(|change| change.kind == Kind::HandoverGiven && change.ended.is_none())
+    }
+
+    /// The peer's offer is being taken.
+    fn waits(&self) -> bool {
+        self.open() == Some(Kind::HandoverTaken)
+    }
+
+    fn upgrade(&mut self, why: Why) {
+        if let (Some(change), Why::Offered) = (&mut self.change, why) {
+            change.kind = Kind::HandoverTaken;
         }
     }
 
     /// Whose word it is that lets the node take.
-    fn consent(&self, at: Instant) -> &'static str {
-        if self.is_silent(at) { "the arbiter consents" } else { "the peer agrees" }
-    }
-
-    fn is_silent(&self, at: Instant) -> bool {
-        self.last_heartbeat.is_none_or(|heard| heard + self.timing.lost_after <= at)
-    }
-
-    fn begin(&mut self, at: Instant) {
-        self.marks.clear();
-        self.taking = true;
-        if let (Some(heard), true) = (self.last_heartbeat, self.is_silent(at)) {
-            self.mark(heard, "last-heartbeat", "the peer was last heard");
-            self.mark(heard + self.timing.late_after, "late", "its next heartbeats are late");
-            if let Some(probe) = self.first_probe {
-                self.mark(probe, "asking", "first question on the LAN");
-            }
-            if let Some(reference) = self.first_reference {
-                self.mark(reference, "evidence", "a reference answers: this node is on the LAN");
-            }
-            self.mark(heard + self.timing.lost_after, "lost", "the peer is silent");
+    fn consent(&self, why: Why) -> &'static str {
+        match why {
+            Why::Offered => "the peer hands over",
+            Why::Agreed => "the peer agrees",
+            _ => "the arbiter consents",
         }
-        self.marks.retain(|mark| mark.at <= at);
     }
 
-    fn seen(&mut self, at: Instant, event: &Event) {
-        match event {
-            Event::HeartbeatReceived { at, .. } => {
-                self.last_heartbeat = Some(*at);
-                (self.first_probe, self.first_reference) = (None, None);
+    fn begin(&mut self, at: Instant, kind: Kind, why: Why, noted: &mut Noted) {
+        if let Some(change) = self.change.take().filter(|_| !self.told) {
+            noted.complete.push(change);
+        }
+        let order = self.order.take();
+        self.change = Some(Change {
+            kind,
+            reason: why.to_string(),
+            // An order that nothing came of belongs to nothing.
+            order: order.filter(|(ordered, _)| at.since(*ordered) < SETTLES_WITHIN).map(|o| o.1),
+            before: self.serves,
+            term: None,
+            outcome: None,
+            ended: None,
+            marks: Vec::new(),
+        });
+        self.told = false;
+        match kind {
+            Kind::Takeover => self.evidence(at),
+            Kind::HandoverTaken => {
+                if let Some(let_go) = self.peer_let_go {
+                    self.mark(let_go, "peer-lets-go", "the peer is heard to let the role go");
+                }
             }
+            Kind::Start | Kind::HandoverGiven | Kind::Demotion | Kind::PeerServes => {}
+        }
+    }
+
+    fn end(&mut self, at: Instant, outcome: &'static str) {
+        if let Some(change) = self.change.as_mut().filter(|change| change.ended.is_none()) {
+            (change.outcome, change.ended) = (Some(outcome), Some(at));
+        }
+    }
+
+    /// What came before the decision.
+    fn evidence(&mut self, at: Instant) {
+        let silent = |heard: &Instant| *heard + self.timing.lost_after <= at;
+        let Some(heard) = self.last_heartbeat.filter(silent) else { return };
+        self.mark(heard, "last-heartbeat", "the peer was last heard");
+        self.mark(heard + self.timing.late_after, "late", "its next heartbeats are late");
+        if let Some(probe) = self.first_probe {
+            self.mark(probe, "asking", "first question on the LAN");
+        }
+        if let Some(reference) = self.first_reference {
+            self.mark(reference, "evidence", "a reference answers: this node is on the LAN");
+        }
+        self.mark(heard + self.timing.lost_after, "lost", "the peer is silent");
+        if let Some(change) = &mut self.change {
+            change.marks.retain(|mark| mark.at <= at);
+            change.marks.sort_by_key(|mark| mark.at);
+        }
+    }
+
+    /// The change goes on.
+    fn open(&self) -> Option<Kind> {
+        self.change.as_ref().filter(|change| change.ended.is_none()).map(|change| change.kind)
+    }
+
+    fn takes(&self) -> bool {
+        matches!(self.authority, Some(Authority::Asking | Authority::Taking))
+            && self.open().is_some()
+    }
+
+    fn lets_go(&self) -> bool {
+        !self.told
+            && self
+                .change
+                .as_ref()
+                .is_some_and(|change| matches!(change.kind, Kind::HandoverGiven | Kind::Demotion))
+            && !self.takes()
+    }
+
+    fn heard(&mut self, at: Instant, heartbeat: &Heartbeat, noted: &mut Noted) {
+        self.last_heartbeat = Some(at);
+        (self.first_probe, self.first_reference) = (None, None);
+        let says = (heartbeat.stance, heartbeat.term);
+        let bare = heartbeat.groups.iter().any(|group| !group.serving);
+        self.peer_let_go = match heartbeat.stance {
+            Stance::Active if !bare => None,
+            Stance::Active | Stance::Handing => self.peer_let_go.or(Some(at)),
+            _ => None,
+        };
+        self.peer_says = Some(says);
+        let new = heartbeat.stance == Stance::Active && self.peer_term != Some(heartbeat.term);
+        if !new {
+            return;
+        }
+        self.peer_term = Some(heartbeat.term);
+        // Of what this node gave away the entry of the handover tells.
+        if self.authority != Some(Authority::Giving) {
+            let text = format!("heard to serve under term {}", heartbeat.term);
+            noted.complete.push(Change {
+                kind: Kind::PeerServes,
+                reason: "the peer serves".into(),
+                order: None,
+                before: None,
+                term: Some(heartbeat.term),
+                outcome: Some("seen"),
+                ended: Some(at),
+                marks: vec![Mark { at, what: "peer-serves", text }],
+            });
+        }
+    }
+
+    fn seen(&mut self, at: Instant, event: &Event, noted: &mut Noted) {
+        match event {
+            Event::HeartbeatReceived { at, heartbeat } => self.heard(*at, heartbeat, noted),
             Event::Lan { seen: LanSeen::ReferenceAnswered { .. }, .. } => {
                 self.first_reference.get_or_insert(at);
             }
-            Event::StateSaved { saved: Some(saved), .. } if self.taking => {
+            Event::StateSaved { saved: Some(saved), .. } if self.takes() => {
                 let text = format!("term {} is on disk", saved.term);
+                if let Some(change) = &mut self.change {
+                    change.term = Some(saved.term);
+                }
                 if saved.served == saved.term {
                     self.mark_once(at, "served", format!("served {text}"));
                 } else {
                     self.mark_once(at, "term", text);
                 }
             }
-            Event::DatabaseSeen { seen, .. }
-                if self.taking && seen.state == DatabaseState::Writable =>
-            {
-                self.mark_once(at, "promoted", "the database is writable");
-            }
-            Event::ServicesSeen { seen, .. } if self.taking && seen.critical == Grade::Good => {
+            Event::DatabaseSeen { seen, .. } => match seen.state {
+                DatabaseState::Writable if self.takes() => {
+                    self.mark_once(at, "promoted", "the database is writable");
+                }
+                DatabaseState::Stopped if self.lets_go() => {
+                    self.mark_once(at, "stopped", "the database has stopped");
+                }
+                _ => {}
+            },
+            Event::ServicesSeen { seen, .. } if self.takes() && seen.critical == Grade::Good => {
                 self.mark_once(at, "services", "the critical services run");
             }
-            Event::AddressesSeen { seen: Presence::Held, .. } if self.taking => {
+            Event::AddressesSeen { seen: Presence::Held, .. } if self.takes() => {
                 self.mark_once(at, "address", "the addresses are held");
             }
-            Event::Announced { sent: true, .. } => {
+            Event::AddressesSeen { seen: Presence::Absent, .. } if self.lets_go() => {
+                self.mark_once(at, "released", "the addresses are released");
+            }
+            Event::Announced { sent: true, .. } if !self.told => {
                 self.mark_once(at, "announced", "the LAN was told");
             }
             Event::Tick
@@ -171,7 +393,6 @@ impl Timeline {
             | Event::AddressesSeen { .. }
             | Event::Announced { .. }
             | Event::StateSaved { .. }
-            | Event::DatabaseSeen { .. }
             | Event::ServicesSeen { .. }
             | Event::Operator(_) => {}
         }
@@ -182,7 +403,7 @@ impl Timeline {
             Action::ProbeLan { .. } => {
                 self.first_probe.get_or_insert(at);
             }
-            Action::HoldAddresses { .. } if self.taking => {
+            Action::HoldAddresses { .. } if self.takes() => {
                 self.mark_once(at, "proved", "the right to claim is proved again");
             }
             Action::SendHeartbeat(_)
@@ -196,12 +417,15 @@ impl Timeline {
     }
 
     fn mark_once(&mut self, at: Instant, what: &'static str, text: impl ToString) {
-        if !self.marks.is_empty() && !self.marks.iter().any(|mark| mark.what == what) {
+        let marks = self.marks();
+        if !marks.is_empty() && !marks.iter().any(|mark| mark.what == what) {
             self.mark(at, what, text);
         }
     }
 
     fn mark(&mut self, at: Instant, what: &'static str, text: impl ToString) {
-        self.marks.push(Mark { at, what, text: text.to_string() });
+        if let Some(change) = &mut self.change {
+            change.marks.push(Mark { at, what, text: text.to_string() });
+        }
     }
 }

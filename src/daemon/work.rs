@@ -234,7 +234,11 @@ async fn services(shared: Arc<Shared>) {
 
 /// Gives the pulse an event, waiting for room. A pulse that has ended needs none.
 pub(super) async fn tell(post: &Post, event: Event) {
-    let mut letter = Letter::Event(event);
+    self::post(post, Letter::Event(event)).await;
+}
+
+/// The same with any letter.
+pub(super) async fn post(post: &Post, mut letter: Letter) {
     while let Err(PostError::Full(back)) = post.send(letter) {
         letter = *back;
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -18,7 +18,7 @@ use super::listen::Sockets;
 use super::netlink::{Link, NetlinkError};
 use super::probe::{Open, Said, Topics, question_for_floating, question_for_reference};
 use super::watch::Watch;
-use crate::config::Floating;
+use crate::config::{Floating, Mode};
 use crate::protocol::action::Action;
 use crate::protocol::event::{Answerer, Event, LanSeen, Presence};
 use crate::protocol::identity::GroupId;
@@ -164,6 +164,20 @@ impl Lan {
             | Action::Database { .. }
             | Action::Services { .. } => {}
         }
+    }
+
+    /// The node stands by and has no question about the floating addresses. Where the standby keeps
+    /// the interface down, it is made so again, and nobody can be asked: true then.
+    pub fn rests(&mut self, out: &mut Vec<Event>) -> bool {
+        let down = self.addresses.floating().mode == Mode::Interface { bare: false };
+        if down {
+            self.notice();
+            if self.link.is_some_and(|link| link.up) {
+                let trouble = self.addresses.remove();
+                self.settle(trouble, out);
+            }
+        }
+        down
     }
 
     /// Ends a deed: what it did itself is taken from the queue before looking, so that only other

@@ -36,7 +36,7 @@ use crate::protocol::node::{Node, Setup};
 use crate::protocol::time::Instant;
 use exchange::Exchange;
 use links::HardwareAddress;
-use queue::{Post, post_box};
+use queue::{Letter, Post, post_box};
 use report::{Outlets, Reporter, queues};
 use turn::{Pace, Turning};
 
@@ -59,6 +59,9 @@ pub trait LanSide {
     /// Carries out one of `ProbeLan`, `HoldAddresses`, `ReleaseAddresses` and `Announce`; ends in
     /// the event that the action names.
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>);
+    /// The node stands by and has no question about the floating addresses: true when the standby
+    /// keeps the interface down, so that nothing can be asked.
+    fn rests(&mut self, events: &mut Vec<Event>) -> bool;
     /// From now on this hardware address is the peer's.
     fn learn_peer_mac(&mut self, address: HardwareAddress);
     /// From now on these are the group's addresses and references; what is held and no longer
@@ -81,7 +84,8 @@ pub struct Pulse {
 #[error("the pulse thread died: {0}")]
 pub struct Died(String);
 
-/// Starts the thread with a node that knows nothing but its disk. The sockets of `exchange` and
+/// Starts the thread with a node that knows nothing but its disk, and with `letters`, which it reads
+/// before its first turn; there is room for them. The sockets of `exchange` and
 /// `lan` are of the network namespace in which the caller opened them; the thread opens them again
 /// in the caller's.
 ///
@@ -91,8 +95,12 @@ pub fn start<L: LanSide + Send + 'static>(
     setup: Setup,
     exchange: Exchange,
     lan: L,
+    letters: Vec<Letter>,
 ) -> std::io::Result<(Pulse, Outlets)> {
     let (post, inbox) = post_box(LETTERS)?;
+    for letter in letters {
+        post.send(letter).map_err(std::io::Error::other)?;
+    }
     let (inlets, outlets) = queues();
     let beats = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&beats);
@@ -108,6 +116,7 @@ pub fn start<L: LanSide + Send + 'static>(
             beats: counter,
             pace: Pace::new(now),
             config_hash: None,
+            maintenance: false,
             ready: Vec::new(),
             produced: Vec::new(),
             events: Vec::new(),
@@ -164,6 +173,10 @@ impl LanSide for lan::Lan {
 
     fn perform(&mut self, now: Instant, action: &Action, events: &mut Vec<Event>) {
         lan::Lan::perform(self, now, action, events);
+    }
+
+    fn rests(&mut self, events: &mut Vec<Event>) -> bool {
+        lan::Lan::rests(self, events)
     }
 
     fn learn_peer_mac(&mut self, address: HardwareAddress) {

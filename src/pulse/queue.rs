@@ -23,6 +23,8 @@ pub enum Letter {
         /// From now on heartbeats carry this hash.
         hash: u64,
     },
+    /// From now on heartbeats say that this node is in maintenance, or no longer.
+    Maintenance(bool),
     /// End the thread. What the node should give up first, it was told before.
     Stop,
 }

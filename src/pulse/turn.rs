@@ -12,6 +12,7 @@ use super::queue::{Inbox, Letter};
 use super::report::{Recorded, Reporter, SNAPSHOT_EVERY};
 use crate::protocol::action::Action;
 use crate::protocol::event::Event;
+use crate::protocol::lead::Authority;
 use crate::protocol::node::Node;
 use crate::protocol::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(super) struct Turning<L> {
     pub pace: Pace,
     /// The hash of a configuration that was read again; the node knows the one of its start.
     pub config_hash: Option<u64>,
+    /// Heartbeats say so.
+    pub maintenance: bool,
     /// Which descriptors have something to read, in the order of [`Turning::polled`].
     pub ready: Vec<bool>,
     /// What actions have produced; the node is told in the next turn, which begins at once, after
@@ -97,7 +100,7 @@ impl<L: LanSide> Turning<L> {
         }
         self.lan.drain(now, &mut ready, &mut events);
         let (stopped, lan) = (&mut self.stopped, &mut self.lan);
-        let config_hash = &mut self.config_hash;
+        let (config_hash, maintenance) = (&mut self.config_hash, &mut self.maintenance);
         let mut open = |letter| match letter {
             Letter::Event(event) => events.push(event),
             Letter::Configuration { floating, hash } => {
@@ -106,6 +109,7 @@ impl<L: LanSide> Turning<L> {
                     lan.reconfigure(floating, &mut events);
                 }
             }
+            Letter::Maintenance(is) => *maintenance = is,
             Letter::Stop => *stopped = true,
         };
         if letters {
@@ -133,11 +137,19 @@ impl<L: LanSide> Turning<L> {
 
     fn perform(&mut self, mut action: Action) {
         let now = clock::now();
-        if let (Action::SendHeartbeat(heartbeat), Some(hash)) = (&mut action, self.config_hash) {
-            heartbeat.config_hash = hash;
+        if let Action::SendHeartbeat(heartbeat) = &mut action {
+            heartbeat.config_hash = self.config_hash.unwrap_or(heartbeat.config_hash);
+            heartbeat.maintenance = self.maintenance;
         }
         match &action {
             Action::SendHeartbeat(heartbeat) => self.exchange.send(now, heartbeat),
+            // A question about the references alone is a standby's that has nothing to fear.
+            Action::ProbeLan { floating: false, .. }
+                if self.node.authority().0 == Authority::Standby
+                    && self.lan.rests(&mut self.produced) =>
+            {
+                return;
+            }
             Action::ProbeLan { .. }
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }

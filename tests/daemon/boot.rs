@@ -75,8 +75,10 @@ fn verbs(pair: &Pair) {
     for node in 0..2 {
         let refused = pair.ask(node, &["failover"]);
         assert_eq!(refused.code, 6, "{refused:?}");
-        let why =
-            ["this node is active; moving the role", "a role is not taken from a living peer"];
+        let why = [
+            "to move the role to the peer: duotone switchover",
+            "a role is not taken from a living peer",
+        ];
         assert!(refused.err.contains(why[node]), "{refused:?}");
     }
     let forced = pair.ask(1, &["failover", "--force", "--reason", "for the sake of it"]);

@@ -31,13 +31,13 @@ pub fn is_missing() -> bool {
 
 /// A pair whose hosts have a standby of one cluster each; no daemon runs.
 pub fn pair(durability: &'static str) -> Option<Pair> {
-    let pair = Pair::new(Wanted { durability, ..Wanted::default() })?;
+    let pair = Pair::new(Wanted { durability, ..Wanted::patient() })?;
     Some(with_databases(pair, false))
 }
 
 /// The same with two clusters that have nothing to do with each other.
 pub fn strangers() -> Option<Pair> {
-    Some(with_databases(Pair::new(Wanted::default())?, true))
+    Some(with_databases(Pair::new(Wanted::patient())?, true))
 }
 
 fn with_databases(mut pair: Pair, strangers: bool) -> Pair {

@@ -21,11 +21,11 @@ fn a_damaged_memory_holds_the_node_until_a_person_decides() {
     crate::world::soon("it is held", || pair.status(standby)["role"] == "held");
     let status = pair.status(standby);
     assert_eq!(status["why"], "the state file is damaged");
-    assert!(status["advice"].as_str().is_some_and(|advice| advice.contains("move its state file")));
+    assert!(status["advice"].as_str().is_some_and(|advice| advice.contains("duotone recover")));
     let human = pair.ask(standby, &["status"]).out;
     assert!(human.starts_with("pbx-a serves; pbx-b (this host) is HELD"), "{human}");
     let log = pair.log(standby);
-    assert!(log.contains("checksum does not match") && log.contains("/state/state away"), "{log}");
+    assert!(log.contains("checksum does not match") && log.contains("/state/state aside"), "{log}");
     let explained = pair.ask(standby, &["explain"]).out;
     assert!(explained.contains("this node is held: the state file is damaged"), "{explained}");
 

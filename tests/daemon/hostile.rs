@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use duotone::config::Link;
 use duotone::protocol::health::Health;
-use duotone::protocol::heartbeat::{GroupReport, Heartbeat, Promise, Stance};
+use duotone::protocol::heartbeat::{GroupReport, Heartbeat, Stance};
 use duotone::protocol::identity::{NodeId, Session, Term};
 use duotone::pulse::clock::{self, Reading};
 use duotone::pulse::exchange::{Exchange, Identity};
@@ -14,6 +14,7 @@ use duotone::wire::key::KEY_LEN;
 use duotone::wire::{Key, Keys, PairTag, Refused};
 use serde_json::Value;
 
+use crate::made;
 use crate::pair::{KEY, Pair, Wanted};
 use crate::world::{HOSTS, X, soon};
 
@@ -39,24 +40,12 @@ fn key() -> Key {
 fn claim(node: NodeId, sequence: u64) -> Heartbeat {
     let term = Term { counter: 1000, node };
     Heartbeat {
-        node,
-        session: Session(99),
-        sequence,
-        echo: None,
         stance: Stance::Active,
-        promise: Promise::For(Duration::from_millis(250)),
         term,
         served: term,
-        lone: Term::ZERO,
         certifying: true,
-        certified: false,
-        excludes_you: false,
-        log: None,
-        system_id: None,
         groups: vec![GroupReport { serving: true, health: Health::GOOD }],
-        software: [0, 1, 0],
-        config_hash: 7,
-        maintenance: false,
+        ..made::heartbeat(node, Session(99), sequence)
     }
 }
 

@@ -35,6 +35,7 @@ fn what_an_idle_pair_costs() {
     for preset in ["voice", "fast"] {
         let Some(mut pair) = cluster::pair("available") else { return };
         pair.wanted.preset = preset;
+        pair.wanted.times = "";
         pair.configure();
         pair.start(0);
         pair.start(1);

@@ -7,6 +7,9 @@ mod database;
 mod files;
 mod hostile;
 mod idle;
+#[path = "../made/mod.rs"]
+mod made;
+mod operate;
 mod ownership;
 mod pair;
 mod rejoin;

@@ -18,11 +18,17 @@ pub const V6: &str = "2001:db8::10";
 const NAMES: [&str; 2] = ["pbx-a", "pbx-b"];
 pub const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
 
+/// Times that a busy machine without real-time scheduling can keep.
+pub const PATIENT: &str = "lost_after = \"3s\"\narbiter = \"300ms\"\n\
+     short_validity = \"300ms\"\nlong_validity = \"2s\"\n";
+
 /// What the configuration file says, where tests differ.
 #[derive(Clone)]
 pub struct Wanted {
     pub preset: &'static str,
     pub durability: &'static str,
+    /// Lines of `[pair]`.
+    pub pair: &'static str,
     /// Lines of `[timing]`.
     pub times: &'static str,
     /// Lines of `[floating]` about the mode.
@@ -38,6 +44,7 @@ impl Default for Wanted {
         Wanted {
             preset: "voice",
             durability: "available",
+            pair: "",
             times: "",
             mode: "mode = \"address\"",
             addresses: vec!["192.0.2.10/24", "2001:db8::10/64"],
@@ -48,9 +55,10 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// Where nothing may move: a machine that is busy for half a second is no dead peer.
+    /// Where nothing may move: a machine that is busy for a second is no dead peer, and no LAN that
+    /// does not answer.
     pub fn patient() -> Wanted {
-        Wanted { times: "lost_after = \"1500ms\"", ..Wanted::default() }
+        Wanted { times: PATIENT, ..Wanted::default() }
     }
 }
 
@@ -116,7 +124,7 @@ impl Pair {
     }
 
     pub fn text(&self) -> String {
-        let Wanted { preset, durability, times, mode, addresses, services, postgres } =
+        let Wanted { preset, pair, durability, times, mode, addresses, services, postgres } =
             &self.wanted;
         let here = self.world.here();
         let here = here.display();
@@ -134,6 +142,7 @@ arbitration = ["lan"]
 key_file = "{here}/pair.key"
 state_dir = "{here}/state"
 socket = "{here}/control.sock"
+{pair}
 
 [timing]
 {times}

@@ -5,8 +5,10 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::pair::{DUOTONE, Pair, Wanted, said};
-use crate::world::soon;
+use crate::world::{signal, soon};
 
 /// What was said to the manager within this time.
 fn told(socket: &UnixDatagram, span: Duration) -> Vec<String> {
@@ -23,7 +25,7 @@ fn told(socket: &UnixDatagram, span: Duration) -> Vec<String> {
 
 #[test]
 fn the_manager_is_told_of_readiness_life_and_end() {
-    let Some(mut pair) = Pair::new(Wanted::default()) else { return };
+    let Some(mut pair) = Pair::new(Wanted::patient()) else { return };
     let path = pair.world.dir.join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -46,13 +48,14 @@ fn the_manager_is_told_of_readiness_life_and_end() {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("NOTIFY_SOCKET"));
 
-    assert_eq!(pair.terminate(0), Some(0));
-    // Everything that it said waits in the socket.
+    // Nobody has read for a while: it answers all the same, and says at last that it ends.
+    signal(pair.pid(0), Signal::SIGTERM);
     let mut last = Vec::new();
-    soon("it said that it ends", || {
+    soon("it says that it ends", || {
         last.extend(told(&socket, Duration::from_millis(100)));
         last.iter().any(|line| line == "STOPPING=1")
     });
+    assert_eq!(pair.end(0), Some(0));
 }
 
 #[test]

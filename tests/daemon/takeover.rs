@@ -87,8 +87,10 @@ fn a_host_without_power_is_replaced() {
     assert_eq!(peer, "lost");
     pair.ownership.assert_never_two();
 
-    // It comes back, with whatever its kernel had kept, as standby.
-    pair.world.ip(HOSTS[active], "addr flush dev eth0 to 192.0.2.10");
+    // It comes back as standby. What its kernel had went with the power.
+    for address in [V4, V6] {
+        pair.world.ip(HOSTS[active], &format!("addr flush dev eth0 to {address}"));
+    }
     pair.ownership.power(active, true);
     pair.world.mend(HOSTS[active], "eth0");
     pair.world.mend(HOSTS[active], "eth1");

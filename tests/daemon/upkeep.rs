@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::pair::{Pair, V4, V6, Wanted, running, service};
+use crate::pair::{PATIENT, Pair, V4, V6, Wanted, running, service};
 use crate::world::{HOSTS, signal, soon};
 
 #[test]
 fn what_is_cut_or_deleted_moves_nothing() {
-    let wanted = Wanted {
-        times: "lost_after = \"1500ms\"\naddress_lifetime = \"60s\"",
-        ..Wanted::default()
-    };
+    let times = format!("{PATIENT}address_lifetime = \"60s\"").leak();
+    let wanted = Wanted { times, ..Wanted::default() };
     let Some((pair, active)) = Pair::settled(wanted) else { return };
     let term = pair.status(active)["term"].clone();
     cut_eth1(&pair, active);
@@ -29,7 +27,7 @@ fn cut_eth1(pair: &Pair, active: usize) {
         |node: usize, link: usize| pair.status(node)["links"][link]["direction"].clone();
     pair.world.cut(host, "eth1");
     soon("the cut is seen", || (0..2).all(|node| direction(node, 0) == "silent"));
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(Duration::from_millis(4500));
     for node in 0..2 {
         assert_eq!(direction(node, 1), "both", "frames on the LAN are a path");
         assert_eq!(pair.status(node)["peer_seen"]["liveness"], "alive");
@@ -77,7 +75,7 @@ fn a_standby_that_goes_and_comes_back_moves_nothing() {
             "in order" => assert_eq!(pair.terminate(standby), Some(0)),
             _ => pair.kill(standby),
         }
-        std::thread::sleep(Duration::from_millis(2500));
+        std::thread::sleep(Duration::from_millis(4500));
         assert!(pair.serves(active), "{ending}");
         pair.start(standby);
         assert_eq!(pair.settle(), active, "{ending}");

@@ -3,5 +3,7 @@
 
 mod exchange;
 mod hostile;
+#[path = "../made/mod.rs"]
+mod made;
 mod net;
 mod pulse;

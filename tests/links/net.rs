@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use duotone::config::Link;
 use duotone::protocol::event::Event;
-use duotone::protocol::health::Health;
-use duotone::protocol::heartbeat::{Echo, GroupReport, Heartbeat, Promise, Stance};
-use duotone::protocol::identity::{NodeId, Session, Term};
+use duotone::protocol::heartbeat::{Echo, Heartbeat};
+use duotone::protocol::identity::{NodeId, Session};
 use duotone::protocol::time::Instant;
 use duotone::pulse::clock::{self, Reading};
 use duotone::pulse::exchange::{Direction, Exchange, Hearing, Identity, LinkStatus};
@@ -17,6 +16,8 @@ use duotone::pulse::links::Links;
 use duotone::wire::key::KEY_LEN;
 use duotone::wire::{Key, Keys, PairTag};
 use nix::sched::{CloneFlags, setns};
+
+use crate::made;
 
 pub const LATELY: Duration = Duration::from_millis(1000);
 
@@ -160,26 +161,7 @@ impl<'a> End<'a> {
     }
 
     pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat {
-            node: self.node,
-            session: self.session,
-            sequence: self.sequence,
-            echo: self.echo,
-            stance: Stance::Standby,
-            promise: Promise::For(Duration::from_millis(250)),
-            term: Term::ZERO,
-            served: Term::ZERO,
-            lone: Term::ZERO,
-            certifying: false,
-            certified: false,
-            excludes_you: false,
-            log: None,
-            system_id: None,
-            groups: vec![GroupReport { serving: false, health: Health::GOOD }],
-            software: [0, 1, 0],
-            config_hash: 7,
-            maintenance: false,
-        }
+        Heartbeat { echo: self.echo, ..made::heartbeat(self.node, self.session, self.sequence) }
     }
 
     /// Takes what has arrived: sequence and arrival of each new heartbeat.

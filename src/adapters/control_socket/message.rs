@@ -15,8 +15,18 @@ pub enum Verb {
     Explain,
     /// Does this node hold the role?
     IsActive,
-    /// Take the role, or give it to the peer.
+    /// The last changes of role.
+    History,
+    /// Take the role without the peer's word.
     Failover,
+    /// Hand the role to the standby.
+    Switchover,
+    /// Hand the role back to the preferred node.
+    Failback,
+    /// Leave the pair for a stated time, or come back from that.
+    Maintenance,
+    /// Resolve what holds this node.
+    Recover,
     /// Leave the pair in order.
     Leave,
     /// Withdraw `leave`.
@@ -29,11 +39,16 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 13] = [
         Verb::Status,
         Verb::Explain,
         Verb::IsActive,
+        Verb::History,
         Verb::Failover,
+        Verb::Switchover,
+        Verb::Failback,
+        Verb::Maintenance,
+        Verb::Recover,
         Verb::Leave,
         Verb::Return,
         Verb::Reload,
@@ -47,7 +62,12 @@ impl Verb {
             Verb::Status => "status",
             Verb::Explain => "explain",
             Verb::IsActive => "is-active",
+            Verb::History => "history",
             Verb::Failover => "failover",
+            Verb::Switchover => "switchover",
+            Verb::Failback => "failback",
+            Verb::Maintenance => "maintenance",
+            Verb::Recover => "recover",
             Verb::Leave => "leave",
             Verb::Return => "return",
             Verb::Reload => "reload",
@@ -59,8 +79,16 @@ impl Verb {
     #[must_use]
     pub const fn changes(self) -> bool {
         match self {
-            Verb::Status | Verb::Explain | Verb::IsActive => false,
-            Verb::Failover | Verb::Leave | Verb::Return | Verb::Reload | Verb::Release => true,
+            Verb::Status | Verb::Explain | Verb::IsActive | Verb::History => false,
+            Verb::Failover
+            | Verb::Switchover
+            | Verb::Failback
+            | Verb::Maintenance
+            | Verb::Recover
+            | Verb::Leave
+            | Verb::Return
+            | Verb::Reload
+            | Verb::Release => true,
         }
     }
 }
