@@ -228,7 +228,7 @@ impl Scenario {
                 "cut-both",
                 "both cables of the active host are cut for five seconds",
                 "the standby takes over; the cut host gives up by itself, and rejoins when its cables \
-                 work again",
+                 work again; the row that only it wrote, never acknowledged, is in a salvage",
                 s(3), s(3),
             ),
             Scenario::CutPaths => untouched(
@@ -274,25 +274,22 @@ impl Scenario {
                 s(8), s(8),
             ),
             Scenario::KillDatabase => Statement {
-                role: Role::Either,
-                ..moved(
+                calls_lost: true,
+                outage: s(8),
+                ..untouched(
                     "kill-database",
                     "every process of the active host's database is killed (-9)",
-                    "the database is started again, or the standby has the role; no acknowledged \
-                     record is lost",
-                    s(15), s(15),
+                    "it is started again in place, nothing moves; no acknowledged record is lost",
+                    s(8),
                 )
             },
-            Scenario::HangDatabase => Statement {
-                role: Role::Either,
-                ..moved(
-                    "hang-database",
-                    "every process of the active host's database stops (SIGSTOP) and is not let go",
-                    "the database is replaced or the standby has the role; no acknowledged record is \
-                     lost",
-                    s(30), s(30),
-                )
-            },
+            Scenario::HangDatabase => moved(
+                "hang-database",
+                "every process of the active host's database stops (SIGSTOP) and is not let go",
+                "the role is given to the standby once the database was bad for `critical_down`; no \
+                 acknowledged record is lost, the old active host is a good standby",
+                s(15), s(15),
+            ),
             Scenario::StandbyLost => untouched(
                 "standby-lost",
                 "the standby loses its power, and gets it back",
