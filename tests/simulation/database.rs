@@ -75,6 +75,12 @@ impl World {
             DatabaseDeed::StopCleanly => (Phase::Closing, 10 * MILLI, 30 * MILLI),
             DatabaseDeed::SetSynchronous(_) => quick,
             DatabaseDeed::Checkpoint => (Phase::Only, 5 * MILLI, 200 * MILLI),
+            // What was half copied is copied to its end before it can start.
+            DatabaseDeed::StartAsStandby | DatabaseDeed::Follow
+                if database.torn && self.source_of(host).is_some() =>
+            {
+                self.copy_phase(host)
+            }
             DatabaseDeed::StartAsStandby if database.state == DatabaseState::Standby => quick,
             DatabaseDeed::StartAsStandby => start,
             DatabaseDeed::StartInPlace
@@ -171,7 +177,9 @@ impl World {
             | DatabaseDeed::Checkpoint
             | DatabaseDeed::SetSynchronous(_) => false,
         };
-        if starts && it.trouble.start_fails {
+        // A server refuses what a copy left half done.
+        let refuses = it.database.torn && phase != Phase::Copy;
+        if starts && (it.trouble.start_fails || refuses) {
             it.database.goes(DatabaseState::Stopped);
             return None;
         }
@@ -196,6 +204,10 @@ impl World {
                     self.check_start_in_place(host);
                 }
             }
+            (
+                DatabaseDeed::StartAsStandby | DatabaseDeed::Follow | DatabaseDeed::Rejoin { .. },
+                Phase::Copy,
+            ) => self.copied(host),
             (DatabaseDeed::StartAsStandby | DatabaseDeed::Follow, _)
             | (DatabaseDeed::Rejoin { .. }, Phase::Only | Phase::Closing) => {
                 let rejoins = matches!(deed, DatabaseDeed::Rejoin { .. });
@@ -221,21 +233,23 @@ impl World {
                 }
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
-            (DatabaseDeed::Rejoin { .. }, Phase::Copy) => {
-                let source = self.source_of(host);
-                let database = &mut self.hosts[host.index()].database;
-                database.goes(DatabaseState::Stopped);
-                if let Some(source) = source {
-                    database.log = source;
-                    database.torn = false;
-                    database.diverged = false;
-                    database.stands_by(true);
-                    self.streams[host.index()] = None;
-                    self.connect(host);
-                }
-            }
         }
         None
+    }
+
+    /// The peer's files are here, if it is still there to copy from.
+    fn copied(&mut self, host: NodeId) {
+        let source = self.source_of(host);
+        let database = &mut self.hosts[host.index()].database;
+        database.goes(DatabaseState::Stopped);
+        if let Some(source) = source {
+            database.log = source;
+            database.torn = false;
+            database.diverged = false;
+            database.stands_by(true);
+            self.streams[host.index()] = None;
+            self.connect(host);
+        }
     }
 
     /// The salvage is on disk; the old log goes.
@@ -290,7 +304,7 @@ impl World {
         self.coverage.ended(deed, database.state, database.clean);
         let done = self.dice.chance(500);
         match (deed, phase) {
-            (DatabaseDeed::Rejoin { .. }, Phase::Copy | Phase::Salvage) => {
+            (_, Phase::Copy | Phase::Salvage) => {
                 self.hosts[host.index()].database.goes(DatabaseState::Stopped);
             }
             // A server that was told to end goes on ending.

@@ -1,6 +1,7 @@
 //! Every pair of faults on a grid of times, without chance, with the clocks at both ends of their
 //! bound and every release as long as it may be: what a random run meets once in a million.
 
+use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
 
@@ -84,6 +85,38 @@ fn every_pair_of_faults_on_a_grid() {
                 for pause in pauses {
                     must_hold(&settings, &[(0, first), (pause, second)]);
                 }
+            }
+        }
+    }
+}
+
+/// Rules 25 to 29: whatever breaks in whatever phase of a switchover, nothing is lost and the pair
+/// is served again without anybody's help.
+#[test]
+fn every_fault_in_every_phase_of_a_switchover() {
+    let order = Command::Order(A, Order::Switchover);
+    let mut faults = faults();
+    faults.extend([
+        Command::HangDaemon(B),
+        Command::Freeze(A, 3 * SECOND, false),
+        Command::Freeze(B, 3 * SECOND, false),
+        Command::Freeze(A, 120 * MILLI, false),
+        Command::Freeze(B, 120 * MILLI, false),
+        Command::KillDatabase(A),
+        Command::KillDatabase(B),
+        Command::PromotionFails(B, true),
+        Command::PromotionTakes(B, 2 * SECOND),
+        Command::DiskTakes(A, 400 * MILLI),
+        Command::DiskTakes(B, 400 * MILLI),
+        Command::Order(B, Order::Leave),
+        Command::Order(A, Order::Leave),
+        Command::Order(B, Order::Switchover),
+    ]);
+    for durability in [Durability::Strict, Durability::Available] {
+        let settings = settings(durability, [20_000, -20_000]);
+        for fault in &faults {
+            for step in 0..32 {
+                must_hold(&settings, &[(0, &order), (step * 23 * MILLI, fault)]);
             }
         }
     }

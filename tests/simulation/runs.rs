@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
@@ -63,6 +64,12 @@ pub enum Lasting {
     PathCutFromStandby,
     ReplicationHangs,
     StandbyDiesThenGatewayBlinks,
+    ActiveLanCut,
+    ActiveServicesFail,
+    BothServicesFail,
+    ActiveDatabaseDies,
+    ActiveDatabaseHangs,
+    ActiveDatabaseDoesNotStart,
 }
 
 /// How a run ended.
@@ -162,7 +169,7 @@ impl Run {
 }
 
 impl Lasting {
-    const ALL: [Lasting; 13] = [
+    const ALL: [Lasting; 19] = [
         Lasting::ActiveDies,
         Lasting::ActiveFreezes,
         Lasting::ActiveDaemonDies,
@@ -176,6 +183,12 @@ impl Lasting {
         Lasting::PathCutFromStandby,
         Lasting::ReplicationHangs,
         Lasting::StandbyDiesThenGatewayBlinks,
+        Lasting::ActiveLanCut,
+        Lasting::ActiveServicesFail,
+        Lasting::BothServicesFail,
+        Lasting::ActiveDatabaseDies,
+        Lasting::ActiveDatabaseHangs,
+        Lasting::ActiveDatabaseDoesNotStart,
     ];
 
     fn commands(self, active: NodeId) -> Schedule {
@@ -206,6 +219,17 @@ impl Lasting {
                 (7 * SECOND, Command::Cut(Cable::Gateway, None)),
                 (7 * SECOND + 200 * MILLI, Command::Mend(Cable::Gateway, None)),
             ],
+            Lasting::ActiveLanCut => vec![(0, Command::Cut(Cable::Lan, Some(active)))],
+            Lasting::ActiveServicesFail => vec![(0, Command::ServicesFail(active, true))],
+            Lasting::BothServicesFail => vec![
+                (0, Command::ServicesFail(standby, true)),
+                (0, Command::ServicesFail(active, true)),
+            ],
+            Lasting::ActiveDatabaseDies => vec![(0, Command::KillDatabase(active))],
+            Lasting::ActiveDatabaseHangs => vec![(0, Command::DatabaseHangs(active, true))],
+            Lasting::ActiveDatabaseDoesNotStart => {
+                vec![(0, Command::StartFails(active, true)), (0, Command::KillDatabase(active))]
+            }
         }
     }
 
@@ -214,6 +238,7 @@ impl Lasting {
         let timing = &settings.timing;
         let takeover = timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
+        let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {
             Lasting::ActiveDies | Lasting::ActiveFreezes | Lasting::ActiveIsolated => {
                 nanos(takeover) + work
@@ -229,6 +254,18 @@ impl Lasting {
             | Lasting::PathCutFromStandby => nanos(timing.certificate) * 102 / 100 + 500 * MILLI,
             Lasting::ReplicationHangs => {
                 nanos(timing.certificate + timing.replication_stall) * 102 / 100 + 500 * MILLI
+            }
+            // Found out by calm questions, or after the patience that a failure is given; then a
+            // handover.
+            Lasting::ActiveLanCut => {
+                nanos(timing.calm_period() * 4 + timing.lost_after * 2) + hands
+            }
+            Lasting::ActiveServicesFail
+            | Lasting::BothServicesFail
+            | Lasting::ActiveDatabaseDies
+            | Lasting::ActiveDatabaseHangs
+            | Lasting::ActiveDatabaseDoesNotStart => {
+                nanos(timing.critical_down * 2 + timing.lost_after * 2) + hands
             }
             Lasting::StandbyDiesThenGatewayBlinks => {
                 7 * SECOND + nanos(timing.start_grace + takeover) + work + 400 * MILLI
@@ -278,10 +315,15 @@ impl World {
         if self.run_until_seen(self.now + within, World::settled) {
             return;
         }
-        if self.hosts.iter().all(|it| it.disk.copy_unfinished) {
-            // A held situation: a backup, or the salvage, is all there is.
+        if self.hosts.iter().all(|it| it.disk.copy_unfinished) && self.checker.broken.is_none() {
+            // A held situation: somebody must say whose log is to be served, if there is one.
             self.checker.exceptions.nothing_left += 1;
-            return;
+            let whole = |host: &NodeId| !self.hosts[host.index()].database.torn;
+            let Some(host) = NodeId::ALL.into_iter().find(whole) else { return };
+            self.apply(&Command::Order(host, Order::TakeAnyway));
+            if self.run_until_seen(self.now + within, World::settled) {
+                return;
+            }
         }
         self.break_rule(format!("P6: not settled {} s after all was healed", seconds(within)));
     }

@@ -27,6 +27,7 @@ const RULE: &str = "----";
 fn every_scenario_tells_its_story() {
     let rewrite = std::env::var("REWRITE").is_ok();
     let only = std::env::var("SCENARIO").ok();
+    let compares = std::env::var("STORIES").is_err();
     let mut wrong = Vec::new();
     for path in scenarios() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -38,7 +39,7 @@ fn every_scenario_tells_its_story() {
         wrong.extend(played.wrong.iter().map(|what| format!("{name}: {what}")));
         if rewrite {
             fs::write(&path, &played.text).unwrap();
-        } else if played.text != text {
+        } else if compares && played.text != text {
             wrong.push(format!("{name}: the story differs\n{}", differences(&text, &played.text)));
         }
     }
