@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Durability;
+
 /// A story.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,6 +87,17 @@ pub struct Statement {
     /// A figure that is wanted, and at most how many milliseconds it should be: shown beside what
     /// was measured. Missing it breaks no promise.
     pub goal: Option<(Figure, f64)>,
+}
+
+impl Statement {
+    /// The same where commits wait otherwise.
+    pub fn under(self, durability: Durability) -> Statement {
+        match (durability, self.name) {
+            // It is held until the other returns; then the longer log is served.
+            (Durability::Strict, "power-both-one") => Statement { role: Role::Either, ..self },
+            _ => self,
+        }
+    }
 }
 
 /// What is measured besides.

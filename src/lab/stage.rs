@@ -16,7 +16,7 @@ use super::records::Records;
 use super::scenario::Contestant;
 use super::watch::Watch;
 use super::world::{NODES, World};
-use super::{DemoOptions, Mode, Say, floor, pbx, postgres};
+use super::{DemoOptions, Durability, Mode, Say, floor, pbx, postgres};
 use crate::protocol::time::Instant;
 
 /// How long calls flow before anything happens to a new world: the daemon's idle cost is measured.
@@ -33,6 +33,8 @@ pub struct Stage {
     pub watch: Watch,
     /// Who writes through the floating address.
     pub records: Records,
+    /// What a commit waits for.
+    pub durability: Durability,
     /// Whose world it is.
     pub contestant: Contestant,
     /// Who serves, as far as was last seen.
@@ -92,6 +94,7 @@ impl Stage {
             world,
             watch,
             records,
+            durability: options.durability,
             contestant,
             active,
             jobs: Vec::new(),
