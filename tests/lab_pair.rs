@@ -89,13 +89,11 @@ fn the_quick_scenarios_keep_the_promise_with_the_interface() {
 }
 
 #[test]
-#[ignore = "a log that has left the peer's is not brought back by itself yet"]
 fn half_of_the_faults_end_as_stated_with_addresses() {
     play("address", &by_turns(0));
 }
 
 #[test]
-#[ignore = "a log that has left the peer's is not brought back by itself yet"]
 fn the_other_half_ends_as_stated_with_the_interface() {
     play("interface", &by_turns(1));
 }

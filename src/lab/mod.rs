@@ -10,7 +10,7 @@
 //! | `autopsy`, `salvage` | what was on a log that was left behind, and what the pair kept of it |
 //! | `history` | the checker of P2 and P5: logs and tables, no files |
 //! | `scenario` | the stories: what is done, what must be seen |
-//! | `stage`, `script`, `play` | a world for them, their doing, their order |
+//! | `stage`, `script`, `recovery`, `play` | a world for them, their doing, what is waited for, their order |
 //! | `outcome`, `report` | the judgement, the table |
 //! | `run_directory`, `clock` | what is left on the machine, and when things happened |
 //!
@@ -34,6 +34,7 @@ mod phone;
 mod play;
 mod postgres;
 mod records;
+mod recovery;
 mod report;
 mod run_directory;
 mod salvage;

@@ -8,8 +8,8 @@ use super::clock::{ms_between, wait_until};
 use super::history::{self, Account, Client, History, Loss};
 use super::node::Status;
 use super::ownership::{self, Ownership};
+use super::recovery::Struck;
 use super::scenario::{Contestant, Figure, Owners, Role, Scenario};
-use super::script::Struck;
 use super::stage::Stage;
 use super::watch::Seen;
 use super::world::NODES;
@@ -144,7 +144,7 @@ pub fn gather(stage: &mut Stage, evidence: Evidence) -> anyhow::Result<Outcome> 
         status: is.map(|node| statuses[node].value().clone()).unwrap_or_default(),
     };
     let answered = answers.iter().any(|at| *at > fault);
-    let found = judge(&outcome, was, is, answered);
+    let found = judge(&outcome, evidence.durability, was, is, answered);
     outcome.broken.extend(found);
     outcome.broken.extend(first_few(&account));
     if seen.blind {
@@ -223,8 +223,14 @@ fn first_few(account: &Account) -> Vec<String> {
 }
 
 /// What of the statement was not kept.
-fn judge(outcome: &Outcome, was: usize, is: Option<usize>, answered: bool) -> Vec<String> {
-    let statement = outcome.scenario.statement();
+fn judge(
+    outcome: &Outcome,
+    durability: Durability,
+    was: usize,
+    is: Option<usize>,
+    answered: bool,
+) -> Vec<String> {
+    let statement = outcome.scenario.statement().under(durability);
     let mut broken = Vec::new();
     let mut must = |kept: bool, words: String| {
         if !kept {

@@ -27,7 +27,8 @@ pub fn all(options: &DemoOptions, data: &Path) -> anyhow::Result<Vec<Outcome>> {
     let mut theatre = Theatre { options, data, template, say, stage: None, worlds: 0 };
     let mut outcomes = Vec::new();
     for (scenario, contestant) in programme(options) {
-        println!("\n{} — {}", scenario.name(), name(contestant));
+        let statement = scenario.statement();
+        println!("\n{} — {}: {}", statement.name, name(contestant), statement.fault);
         let outcome = theatre.play(scenario, contestant)?;
         print!("{}", report::story(&outcome));
         outcomes.push(outcome);
@@ -77,7 +78,8 @@ struct Theatre<'a> {
 
 impl Theatre<'_> {
     fn play(&mut self, scenario: Scenario, contestant: Contestant) -> anyhow::Result<Outcome> {
-        let stage = match self.prepared(scenario, contestant)? {
+        let mut before = None;
+        let stage = match self.prepared(scenario, contestant, &mut before)? {
             Some(stage) => stage,
             None => self.build(contestant)?,
         };
@@ -92,14 +94,18 @@ impl Theatre<'_> {
         pause(ANSWER_PATIENCE)?;
         let durability = self.options.durability;
         let evidence = Evidence { scenario, durability, struck, began, end, was };
-        outcome::gather(stage, evidence)
+        let mut outcome = outcome::gather(stage, evidence)?;
+        outcome.broken.extend(before);
+        Ok(outcome)
     }
 
-    /// The present world, fit for a scenario, if it can be.
+    /// The present world, fit for a scenario, if it can be. A pair that does not come together
+    /// again breaks a promise, told in `broken`; the scenario is played on a new one all the same.
     fn prepared(
         &mut self,
         scenario: Scenario,
         contestant: Contestant,
+        broken: &mut Option<String>,
     ) -> anyhow::Result<Option<Stage>> {
         let Some(mut stage) = self.stage.take() else { return Ok(None) };
         if contestant == Contestant::BareFloor || stage.contestant == Contestant::BareFloor {
@@ -115,6 +121,8 @@ impl Theatre<'_> {
             Err(error) if error.is::<Interrupted>() => Err(error),
             Err(error) => {
                 self.say.line(&format!("a new world, because {error}"));
+                *broken = Some(format!("after the scenario before this: {error}"));
+                show_logs(&stage.files);
                 remove(stage);
                 Ok(None)
             }

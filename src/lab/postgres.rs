@@ -40,6 +40,16 @@ host replication replicator 10.9.0.0/24 trust
 host all all 10.9.0.0/24 trust
 ";
 
+/// The replication role, with what a rewind needs (the README's set-up, step 4).
+const ROLES: &str = "\
+CREATE ROLE replicator REPLICATION LOGIN;
+GRANT pg_checkpoint TO replicator;
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator;
+GRANT EXECUTE ON FUNCTION pg_stat_file(text, boolean) TO replicator;
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text) TO replicator;
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;
+";
+
 /// How a host's server is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
@@ -123,6 +133,13 @@ pub fn rows(socket: &Path) -> anyhow::Result<Vec<u64>> {
         .collect()
 }
 
+/// The same of a server that takes no writes; an error of one that does.
+pub fn standby_rows(socket: &Path) -> anyhow::Result<Vec<u64>> {
+    let answer = query(socket, "SELECT pg_is_in_recovery()")?;
+    anyhow::ensure!(answer == ["t"], "the server takes writes");
+    rows(socket)
+}
+
 /// A replica that came after `wall` streams from this server, and has what it sends. One whose log
 /// has left this server's comes and goes, and never has it.
 pub fn streams_since(socket: &Path, wall: SystemTime) -> bool {
@@ -180,7 +197,7 @@ fn schema() -> anyhow::Result<String> {
         }
     }
     text += "CREATE TABLE cdr (id bigint PRIMARY KEY, stored timestamptz DEFAULT now());\n";
-    text += "CREATE ROLE replicator REPLICATION LOGIN;\n";
+    text += ROLES;
     Ok(text)
 }
 

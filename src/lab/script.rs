@@ -6,37 +6,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use nix::sys::signal::Signal;
 
-use super::Say;
-use super::clock::{self, Interrupted, ms_between, pause, wait_until};
+use super::clock::{self, ms_between, pause, wait_until};
 use super::host::{Host, signal};
 use super::job::Job;
 use super::node;
-use super::postgres;
-use super::scenario::{Contestant, Figure, Scenario};
-use super::stage::{Stage, TOGETHER};
+use super::recovery::{
+    PATIENCE, Struck, comes_back, is_held, serves_again, taken_over, together, wait_for_age,
+};
+use super::scenario::{Figure, Scenario};
+use super::stage::Stage;
 use super::world::NODES;
-use crate::protocol::time::Instant;
-
-/// How long anything is waited for that must come.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// How long is looked on after service is back: whatever goes wrong late is to be seen.
-const LOOK_ON: Duration = Duration::from_secs(1);
-
-/// What was done, and what was measured on the way.
-pub struct Struck {
-    /// When the fault began.
-    pub fault: Instant,
-    /// Measured besides.
-    pub figures: Vec<(Figure, f64)>,
-    /// What did not come about.
-    pub broken: Vec<String>,
-}
-
-impl Struck {
-    fn at(fault: Instant) -> Self {
-        Struck { fault, figures: Vec::new(), broken: Vec::new() }
-    }
-}
+use super::{Durability, Say};
 
 /// Does what a story says, to its end.
 ///
@@ -148,13 +128,13 @@ fn cut_both(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
     let active = stage.active;
     let mut struck = Struck::at(stage.world.cut_host(active, true)?);
     say.line(&format!("both cables of {} are cut", NODES[active]));
+    // What it writes is on the cut host's log alone, and is never acknowledged.
+    let job = stage.start_job(active)?;
     taken_over(stage, &mut struck, say)?;
-    let gone = stage.database_is_gone(active, Duration::from_secs(5))?;
-    // Its database may already be up again, as a standby: then its log is not to be copied.
-    if gone {
-        stage.read_log(active);
-        stage.log_is_read(active)?;
+    if !stage.read_log_of_living(active, Duration::from_secs(10))? {
+        struck.broken.push(format!("{} does not stop acknowledging", NODES[active]));
     }
+    end_job(stage, job, say)?;
     wait_for_age(struck.fault, Duration::from_secs(5))?;
     let wall = SystemTime::now();
     let healed = stage.world.cut_host(active, false)?;
@@ -301,6 +281,11 @@ fn power_both(stage: &mut Stage, say: &Say, first: &[usize]) -> anyhow::Result<S
         stage.power_on(node)?;
         say.line(&format!("{} has power again", NODES[node]));
     }
+    if let (&[node], Durability::Strict) = (first, stage.durability) {
+        is_held(stage, &mut struck, node, say)?;
+        stage.power_on(1 - node)?;
+        say.line(&format!("{} has power again", NODES[1 - node]));
+    }
     serves_again(stage, &mut struck, say)?;
     together(stage, &mut struck, say)?;
     Ok(struck)
@@ -308,26 +293,25 @@ fn power_both(stage: &mut Stage, say: &Say, first: &[usize]) -> anyhow::Result<S
 
 /// Both go on, each with a half of the LAN; a job on the old active host writes what only it has.
 fn split_lan(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
-    /// Far from the phone's numbers.
-    const OF_JOBS: u64 = 1_000_000_000;
-    let active = stage.active;
-    let first = OF_JOBS * (stage.jobs.len() as u64 + 1);
-    let log = stage.files.join(format!("job-{}.log", stage.jobs.len()));
     let mut struck = Struck::at(stage.world.split(true)?);
     say.line("the LAN is split between the hosts, and eth1 is cut");
-    let name = format!("a job on {}", NODES[active]);
-    let job = Job::start(name, &stage.socket(active), first, &log)?;
+    let job = stage.start_job(stage.active)?;
     serves_again(stage, &mut struck, say)?;
     wait_for_age(struck.fault, Duration::from_secs(8))?;
     stage.world.split(false)?;
     say.line("it is whole again");
     // The loser stops its database at once; its log is read by the pair itself alone.
     pause(Duration::from_secs(1))?;
+    end_job(stage, job, say)?;
+    together(stage, &mut struck, say)?;
+    Ok(struck)
+}
+
+fn end_job(stage: &mut Stage, job: Job, say: &Say) -> anyhow::Result<()> {
     let told = job.end()?;
     say.line(&format!("{} was told that {} rows are stored", told.name, told.acknowledged.len()));
     stage.jobs.push(told);
-    together(stage, &mut struck, say)?;
-    Ok(struck)
+    Ok(())
 }
 
 fn ten_takeovers(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
@@ -353,91 +337,4 @@ fn ten_takeovers(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
         say.line(&format!("{round}: {} serves, {} is back", stage.active_name(), NODES[active]));
     }
     all.context("ten rounds were to be played")
-}
-
-/// Waits until the other host has the address, calls are answered through it and records stored.
-fn taken_over(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
-    let (other, fault) = (stage.other(), struck.fault);
-    let took =
-        wait_until(PATIENCE, Duration::from_millis(5), || stage.watch.held_since(other, fault))?;
-    if !took {
-        struck.broken.push(format!("{} has no address within {PATIENCE:?}", NODES[other]));
-    }
-    serves_again(stage, struck, say)
-}
-
-/// Waits until calls are answered and records stored from now on, and looks on for a while.
-fn serves_again(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
-    if stage.served_since(clock::now(), PATIENCE)? {
-        say.line("calls are answered, records stored");
-    } else {
-        struck.broken.push(format!("no service within {PATIENCE:?}"));
-    }
-    pause(LOOK_ON)?;
-    Ok(())
-}
-
-/// Waits until one serves and the other is its good standby.
-fn together(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Result<()> {
-    if stage.contestant == Contestant::BareFloor {
-        return Ok(());
-    }
-    match stage.settle() {
-        Ok(()) => {
-            say.line("the standby is good");
-            // A commit that still waits is part of what this fault did.
-            if !stage.served_since(clock::now(), PATIENCE)? {
-                struck.broken.push(format!("no commit within {PATIENCE:?} of a good standby"));
-            }
-        }
-        Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => struck.broken.push(error.to_string()),
-    }
-    Ok(())
-}
-
-/// Waits for a node to stand by again, and measures that from `since`.
-fn comes_back(
-    stage: &mut Stage,
-    struck: &mut Struck,
-    node: usize,
-    since: (Instant, SystemTime),
-    say: &Say,
-) -> anyhow::Result<()> {
-    if rejoined(stage, struck, node, since)? {
-        let whole = struck.broken.len();
-        together(stage, struck, say)?;
-        if struck.broken.len() == whole {
-            struck.figures.push((Figure::Certified, ms_between(since.0, clock::now())));
-        }
-    }
-    Ok(())
-}
-
-/// Waits until the other node's database sends its log to this node's new one.
-fn rejoined(
-    stage: &Stage,
-    struck: &mut Struck,
-    node: usize,
-    (since, wall): (Instant, SystemTime),
-) -> anyhow::Result<bool> {
-    let socket = stage.socket(1 - node);
-    let streams =
-        wait_until(TOGETHER, Duration::from_millis(50), || postgres::streams_since(&socket, wall))?;
-    if streams {
-        struck.figures.push((Figure::Rejoin, ms_between(since, clock::now())));
-    } else {
-        let status = stage.status(node);
-        struck.broken.push(format!(
-            "{} does not stream within {TOGETHER:?}; it is {}: {}",
-            NODES[node],
-            status.text("role"),
-            status.text("why")
-        ));
-    }
-    Ok(streams)
-}
-
-fn wait_for_age(fault: Instant, age: Duration) -> Result<(), Interrupted> {
-    pause(age.saturating_sub(clock::now().since(fault)))
 }

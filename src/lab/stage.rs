@@ -9,13 +9,14 @@ use anyhow::Context;
 use super::autopsy::{Autopsy, Taken};
 use super::clock::{self, ms_between, pause, wait_until};
 use super::history::{Branch, Client};
+use super::job::Job;
 use super::node::{self, Status};
 use super::phone::Phone;
 use super::records::Records;
 use super::scenario::Contestant;
 use super::watch::Watch;
 use super::world::{NODES, World};
-use super::{DemoOptions, Mode, Say, floor, pbx, postgres};
+use super::{DemoOptions, Durability, Mode, Say, floor, pbx, postgres};
 use crate::protocol::time::Instant;
 
 /// How long calls flow before anything happens to a new world: the daemon's idle cost is measured.
@@ -32,6 +33,8 @@ pub struct Stage {
     pub watch: Watch,
     /// Who writes through the floating address.
     pub records: Records,
+    /// What a commit waits for.
+    pub durability: Durability,
     /// Whose world it is.
     pub contestant: Contestant,
     /// Who serves, as far as was last seen.
@@ -47,6 +50,7 @@ pub struct Stage {
     taken: Vec<Taken>,
     branches: Vec<Branch>,
     readings: usize,
+    jobs_started: u64,
 }
 
 /// What a daemon costs while nothing happens.
@@ -90,6 +94,7 @@ impl Stage {
             world,
             watch,
             records,
+            durability: options.durability,
             contestant,
             active,
             jobs: Vec::new(),
@@ -100,6 +105,7 @@ impl Stage {
             taken: Vec::new(),
             branches: Vec::new(),
             readings: 0,
+            jobs_started: 0,
         })
     }
 
@@ -181,6 +187,23 @@ impl Stage {
         self.autopsies[node] = Some(Autopsy::start(name, data, place));
     }
 
+    /// The same of a host that stands by alone, cut off from its peer: its own server shows what it
+    /// has. False if it has not come to that in `patience`.
+    pub fn read_log_of_living(&mut self, node: usize, patience: Duration) -> anyhow::Result<bool> {
+        let socket = self.socket(node);
+        let mut rows = None;
+        wait_until(patience, Duration::from_millis(100), || {
+            rows = (self.status(node).text("role") != "active")
+                .then(|| postgres::standby_rows(&socket).ok())
+                .flatten();
+            rows.is_some()
+        })?;
+        let read = rows.is_some();
+        let name = format!("{}'s log while it was cut off", NODES[node]);
+        self.branches.extend(rows.map(|rows| Branch { name, rows }));
+        Ok(read)
+    }
+
     /// Waits until the log may be changed again.
     pub fn log_is_read(&mut self, node: usize) -> anyhow::Result<()> {
         if let Some(autopsy) = self.autopsies[node].take() {
@@ -195,6 +218,16 @@ impl Stage {
             self.branches.push(taken.rows()?);
         }
         Ok(&self.branches)
+    }
+
+    /// Starts a job on a host that writes straight into its database.
+    pub fn start_job(&mut self, node: usize) -> anyhow::Result<Job> {
+        /// Far from the phone's numbers, and each job's far from the others'.
+        const OF_JOBS: u64 = 1_000_000_000;
+        self.jobs_started += 1;
+        let log = self.files.join(format!("job-{}.log", self.jobs_started));
+        let name = format!("a job on {}", NODES[node]);
+        Job::start(name, &self.socket(node), OF_JOBS * self.jobs_started, &log)
     }
 
     /// Waits until no process of a host's database is left.
