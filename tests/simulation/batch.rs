@@ -93,7 +93,10 @@ fn every_promise_is_kept_over_random_runs() {
     let mut seeds: Vec<u64> = (0..many).collect();
     let some = (many / 10).max(1);
     println!("fresh seeds: {fresh} to {}", fresh + some - 1);
-    seeds.extend(fresh..fresh + some);
+    let promises_only = std::env::var("PROMISES").is_ok();
+    if !promises_only {
+        seeds.extend(fresh..fresh + some);
+    }
     let begin = std::time::Instant::now();
     let seen = batch(&seeds);
     println!(
@@ -111,7 +114,7 @@ fn every_promise_is_kept_over_random_runs() {
             seen.broken.iter().map(|(seed, what)| format!("  {seed}: {what}")).collect();
         panic!("{}\nbroken:\n{}", tell(*seed), list.join("\n"));
     }
-    if many >= 1_000 {
+    if many >= 1_000 && !promises_only {
         assert!(gaps.is_empty(), "{}", gaps.join("\n"));
         for trouble in Trouble::all() {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
