@@ -143,13 +143,13 @@ fn the_server_meets_the_expectations() {
 }
 
 #[test]
-#[ignore = "waits for the adapter"]
+
 fn the_server_meets_the_expectations_of_a_clean_stop() {
     meet("clean", expectations::CLEAN_STOP);
 }
 
 #[test]
-#[ignore = "waits for the adapter"]
+
 fn the_server_meets_the_expectations_of_rejoining() {
     meet("rejoin", expectations::REJOIN);
 }

@@ -89,6 +89,9 @@ fn two_logs_part_where_their_branches_do() {
     assert_eq!(mine.common(&later), Some(1000), "and still so when the other went on");
     assert_eq!(mine.common(&other_fork), Some(950), "the earlier of two forks");
     assert_eq!(mine.common(&stranger), None);
+    let unnamed = log(2, 1200, None, &[(1, 1000, None)]);
+    assert_eq!(mine.common(&unnamed), Some(1000), "who knows whether it is the same");
+    assert_eq!(unnamed.common(&unnamed), Some(1200), "adopted: neither knows a name");
     for other in [&short, &namesake, &later, &other_fork] {
         assert_eq!(mine.common(other), other.common(&mine), "it is the same from both sides");
     }

@@ -14,8 +14,11 @@ impl Node {
     pub(super) fn desired(&self, now: Instant) -> Durable {
         let mut desired = self.durable;
         if self.orders.recover {
-            // Nobody knows what the disk said: the log may hold anything, and is brought back.
-            desired.copy_unfinished = self.setup.database;
+            // Nobody knows what the disk said: the log may hold anything, and is brought back,
+            // unless the peer's is no better.
+            let peer = self.peer.last.as_ref().and_then(|peer| peer.log.as_ref());
+            desired.copy_unfinished =
+                self.setup.database && !peer.is_some_and(|log| log.unfinished);
             return desired;
         }
         match (self.authority, self.claim) {
@@ -50,6 +53,7 @@ impl Node {
             && desired.served != claim.term
         {
             desired.served = claim.term;
+            desired.copy_unfinished = false;
             desired.branches = desired.branches.with(log.timeline, claim.term);
         }
         if self.authority != Authority::Active || desired.served != claim.term {

@@ -2,6 +2,8 @@
 //!
 //! Every piece of evidence carries its own expiry and is judged at use (rule 23).
 
+use alloc::vec::Vec;
+
 use super::action::DatabaseDeed;
 use super::arbiter::Proof;
 use super::compare::{self, Mine};
@@ -203,7 +205,11 @@ impl Node {
             }
             Durability::Available | Durability::Async => true,
         };
-        permitted && !self.durable.copy_unfinished
+        // What was torn does not start at all; what answers as a standby is whole, though perhaps
+        // not to be relied on without a person's word.
+        let whole = !self.durable.copy_unfinished
+            || (self.orders.take_anyway && self.database.state == DatabaseState::Standby);
+        permitted && whole
     }
 
     /// The end of the local log, when it can be relied on: in recovery, serving, or after a clean
@@ -219,8 +225,14 @@ impl Node {
 
     /// The same, as it is told to the peer and compared.
     pub(super) fn stated_log(&self) -> Option<Log> {
+        // Without its memory this node does not know what its log is worth: nobody is to compare
+        // with it before a person has said so.
+        if self.damaged {
+            return None;
+        }
         let name = |timeline| self.durable.branches.name(timeline);
-        self.log().map(|log| Log {
+        let unfinished = self.durable.copy_unfinished;
+        let stated = self.log().map(|log| Log {
             timeline: log.timeline,
             position: log.position,
             forks: log
@@ -229,8 +241,12 @@ impl Node {
                 .map(|fork| Fork { branch: name(fork.timeline), ..*fork })
                 .collect(),
             branch: name(log.timeline),
-            unfinished: self.durable.copy_unfinished,
-        })
+            unfinished,
+        });
+        // What is torn cannot be read, and the peer must still know that it never wins (rule 22).
+        let torn =
+            Log { timeline: 0, position: 0, forks: Vec::new(), branch: None, unfinished: true };
+        stated.or(unfinished.then_some(torn))
     }
 
     fn with_mine<T>(&self, ask: impl FnOnce(&Mine<'_>) -> T) -> T {

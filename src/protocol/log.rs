@@ -58,7 +58,8 @@ impl Log {
         }
     }
 
-    /// Up to which position the two logs are the same, as far as their known histories tell.
+    /// Up to which position the two logs are certainly the same. A timeline whose name only one of
+    /// them knows may be another one.
     pub fn common(&self, peer: &Log) -> Option<u64> {
         let mut common = None;
         for mine in self.segments() {
@@ -66,7 +67,7 @@ impl Log {
             else {
                 continue;
             };
-            if !same_branch(mine.branch, theirs.branch) {
+            if mine.branch != theirs.branch {
                 return common;
             }
             common = Some(mine.at.min(theirs.at));

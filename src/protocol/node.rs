@@ -325,7 +325,11 @@ impl Node {
                 self.orders.leave = false;
                 self.orders.returned_from = self.sent.last_sequence() + 1;
             }
-            Order::Switchover => self.moves.order(now, &self.setup.timing),
+            Order::Switchover if self.authority == Authority::Active => {
+                self.moves.order(now, &self.setup.timing);
+            }
+            // It has nothing to hand over; an order is not kept for later.
+            Order::Switchover => {}
             Order::Recover => self.orders.recover = self.damaged,
         }
     }

@@ -134,7 +134,7 @@ impl Database {
             Some(Mark::Copied { new, .. }) => {
                 let there = places.clone();
                 self.on_disk(move |_| {
-                    (inode(&there.new()) == Some(new) || inode(&there.data) == Some(new))
+                    (inode(&there.side()) == Some(new) || inode(&there.data) == Some(new))
                         .then_some(new)
                 })
                 .await?
@@ -165,13 +165,13 @@ impl Database {
         self.next_copy.failed();
         self.report(Phase::Copying, 0, None);
         let (there, for_files) = (places.clone(), owner.clone());
-        self.change_long(move |_| there.make_empty(&there.new(), &for_files)).await?;
+        self.change_long(move |_| there.make_empty(&there.side(), &for_files)).await?;
         // In the cluster's directory, where it is found should it outlive its order.
         let data = places.data.clone();
         let home = self.on_disk(move |_| data.is_dir().then_some(data)).await?;
-        let home = home.unwrap_or_else(|| places.new());
+        let home = home.unwrap_or_else(|| places.side());
         let mut command = process::tool(&self.postgres, owner, "pg_basebackup", &home);
-        command.arg("--pgdata").arg(places.new());
+        command.arg("--pgdata").arg(places.side());
         command.args(["--wal-method=stream", "--checkpoint=fast", "--progress"]);
         command
             .arg("--dbname")
@@ -189,7 +189,7 @@ impl Database {
         ended.succeeded("pg_basebackup")?;
         let (there, for_files) = (places.clone(), owner.clone());
         self.change_long(move |_| {
-            let new = there.new();
+            let new = there.side();
             there.restore_config(&new)?;
             files::put_standby_signal(&new, &for_files)?;
             let number = inode(&new).ok_or(Trouble::Answer("inode"))?;

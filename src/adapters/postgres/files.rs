@@ -156,6 +156,12 @@ fn with_settings(old: &str, settings: &[(&str, &str)]) -> String {
     new
 }
 
+/// Makes a file the owner's.
+pub(super) fn give(path: &Path, owner: &Owner) -> Result<(), Trouble> {
+    std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
+        .map_err(|error| Trouble::File { path: path.to_owned(), error })
+}
+
 /// Writes a file as a whole: temporary file, fsync, rename, fsync of the directory.
 pub(super) fn replace(path: &Path, content: &[u8], owner: &Owner) -> io::Result<()> {
     let temporary = path.with_extension("duotone");

@@ -4,8 +4,6 @@
 //! network; it sends no log, archives none, waits for no standby, and runs nothing by itself. What
 //! it writes (its recovery, a checkpoint) is on the losing branch and goes with it.
 
-use std::path::PathBuf;
-
 use tokio::time::{Instant as Deadline, sleep};
 use tokio_postgres::error::SqlState;
 
@@ -93,7 +91,7 @@ impl Database {
         places: &Places,
         branch: &Branch,
         mut manifest: Manifest,
-    ) -> Result<PathBuf, Trouble> {
+    ) -> Result<(), Trouble> {
         self.report(Phase::Salvaging, 0, None);
         let home = self.postgres.salvage_dir.clone();
         let part = self.blocking(move || Part::begin(&home)).await??;
@@ -108,7 +106,11 @@ impl Database {
         manifest.tables =
             reader.read(branch, &part, |rows| self.report(Phase::Salvaging, rows, None)).await?;
         manifest.complete = true;
-        Ok(self.blocking(move || part.finish(&manifest)).await??)
+        // Only the server's own upkeep was committed: there is nothing to keep.
+        let empty = manifest.tables.is_empty();
+        let written =
+            self.blocking(move || if empty { part.discard() } else { part.finish(&manifest) });
+        Ok(written.await??)
     }
 
     /// Says in the salvage directory that a whole data directory is kept instead of its rows.

@@ -48,7 +48,7 @@ impl Places {
         self.beside(".rejoin")
     }
 
-    pub(super) fn new(&self) -> PathBuf {
+    pub(super) fn side(&self) -> PathBuf {
         self.beside(".new")
     }
 
@@ -66,6 +66,10 @@ impl Places {
 
     pub(super) fn wal(&self) -> PathBuf {
         self.rejoin().join("wal")
+    }
+
+    pub(super) fn probe(&self) -> PathBuf {
+        self.rejoin().join("probe")
     }
 
     fn config(&self) -> PathBuf {
@@ -222,7 +226,7 @@ impl Places {
                     remove_unless(&away, keep.is_some())?;
                     fs::rename(&self.data, &away)?;
                 }
-                fs::rename(self.new(), &self.data)?;
+                fs::rename(self.side(), &self.data)?;
             }
             sync_parent(&self.data)
         };
@@ -231,7 +235,7 @@ impl Places {
 
     /// What a finished rejoin has no use for.
     pub(super) fn clear(&self) -> Result<(), Trouble> {
-        for path in [self.old(), self.new(), self.wal(), self.socket()] {
+        for path in [self.old(), self.side(), self.wal(), self.socket(), self.probe()] {
             remove(&path).map_err(trouble(&path))?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant as Deadline, sleep};
 
 use super::divergence::{Divergence, compare};
-use super::losing::{position, segment_name};
+use super::losing::position;
 use super::mark::{Mark, Places, pairs};
 use super::names::primary_conninfo;
 use super::process::Owner;
@@ -76,7 +76,7 @@ impl Database {
                 let lost = Lost { log: &log, source: &source, timeline, fork: position };
                 self.leave_namesake(&places, &owner, &lost, by).await
             }
-            Divergence::None => self.follow_part(&places, &owner, by).await,
+            Divergence::None => self.follow_part(&places, &owner, &log, by).await,
             Divergence::Unknown => {
                 let (timeline, fork) = forks.last().map_or((1, 0), |last| (last.timeline, last.at));
                 let lost = Lost { log: &log, source: &source, timeline, fork };
@@ -106,16 +106,16 @@ impl Database {
         &mut self,
         places: &Places,
         owner: &Owner,
+        log: &Log,
         by: Deadline,
     ) -> Result<(), Trouble> {
         self.report(Phase::Starting, 0, None);
-        self.gone = false;
+        self.gone = self.is_gone(log).await?;
+        if self.gone {
+            return self.copy(places, owner, None, by).await;
+        }
         self.follow(by).await?;
-        let seen = self.look_again().await;
-        if !seen.streaming {
-            if self.gone {
-                return self.copy(places, owner, None, by).await;
-            }
+        if !self.look_again().await.streaming {
             return Ok(());
         }
         self.clear(places).await
@@ -312,13 +312,12 @@ impl Database {
         let owner = Owner::of(&self.postgres)?;
         let source = self.source(&owner).await?;
         let size = self.on_disk(control::Control::read).await??.segment;
-        let number = log.position / size;
-        for timeline in log.timeline..=source.timeline {
-            if self.source_has(&owner, &segment_name(timeline, number, size)).await? {
-                return Ok(false);
-            }
+        if log.position >= source.position {
+            return Ok(false);
         }
-        Ok(log.position < source.position)
+        let number = log.position / size;
+        let sends = self.source_sends(&owner, log.timeline, number, size, log.position + 1);
+        Ok(!sends.await?)
     }
 
     pub(super) async fn places(&self) -> Result<Places, Trouble> {

@@ -1,17 +1,21 @@
 //! The peer's server, as the one to come back from: asked by the server's own client programs, so
 //! that password file, authentication and encryption are what the replica's connection has.
 
-use super::Database;
+use std::time::Duration;
+
 use super::files::{parse_history, parse_position};
+use super::losing::{position, segment_name};
 use super::names::primary_conninfo;
 use super::process::{self, Owner};
-use super::tool;
 use super::trouble::Trouble;
+use super::{Database, files, tool};
 use crate::protocol::log::Fork;
 
-const SEGMENT_PRESENT: &str = include_str!("../../../sql/segment_present.sql");
 const CHECKPOINT: &str = include_str!("../../../sql/checkpoint.sql");
 const IDENTIFY_SYSTEM: &str = include_str!("../../../sql/identify_system.sql");
+
+/// A peer that is there answers sooner.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the peer's log stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,13 +68,43 @@ impl Database {
         self.ask_source(owner, Some(&self.postgres.database), CHECKPOINT).await.map(drop)
     }
 
-    /// Whether the peer's server still has this file of its log.
-    pub(super) async fn source_has(&self, owner: &Owner, segment: &str) -> Result<bool, Trouble> {
-        let sql = super::connection::bind(SEGMENT_PRESENT, &[("segment", segment)]);
-        match self.ask_source(owner, Some(&self.postgres.database), &sql).await?.trim() {
-            "t" => Ok(true),
-            "f" => Ok(false),
-            _ => Err(Trouble::Answer("file of the log")),
+    /// Whether the peer's server still sends its log from this file of it on, up to `end`, which it
+    /// has written. Its statements may not be this role's to run, so it is tried: `pg_receivewal`
+    /// goes on after the last whole file that it finds in its directory.
+    pub(super) async fn source_sends(
+        &self,
+        owner: &Owner,
+        timeline: u32,
+        number: u64,
+        size: u64,
+        end: u64,
+    ) -> Result<bool, Trouble> {
+        let places = self.places().await?;
+        let directory = places.probe();
+        let (there, for_files) = (places.clone(), owner.clone());
+        self.change_long(move |_| {
+            there.make_empty(&there.probe(), &for_files)?;
+            let before = number.checked_sub(1).ok_or(Trouble::Answer("position"))?;
+            let path = there.probe().join(segment_name(timeline, before, size));
+            let make = || std::fs::File::create_new(&path)?.set_len(size);
+            make().map_err(|error| Trouble::File { path: path.clone(), error })?;
+            files::give(&path, &for_files)
+        })
+        .await?;
+        let mut command = process::tool(&self.postgres, owner, "pg_receivewal", &directory);
+        command.arg("--directory").arg(&directory).args(["--no-loop", "--no-sync"]);
+        command.args(["--endpos", &position(end)]);
+        command.arg("--dbname").arg(primary_conninfo(&self.postgres, "pg_receivewal"));
+        let ended =
+            tokio::time::timeout(PROBE_WITHIN, tool::run(command, "pg_receivewal", |_| {}, |_| {}));
+        let ended = ended.await.map_err(|_| Trouble::Overdue {
+            doing: "asking the peer for its log",
+            after: PROBE_WITHIN,
+        })??;
+        match ended.status.success() {
+            true => Ok(true),
+            false if ended.said.contains("has already been removed") => Ok(false),
+            false => Err(ended.trouble("pg_receivewal")),
         }
     }
 

@@ -242,7 +242,7 @@ impl Part {
     ///
     /// # Errors
     /// The manifest or the rename.
-    pub fn finish(self, manifest: &Manifest) -> Result<PathBuf, FilesError> {
+    pub fn finish(self, manifest: &Manifest) -> Result<(), FilesError> {
         write(&self.directory, MANIFEST, manifest)?;
         let mut to = self.home.join(&manifest.id);
         for number in 2.. {
@@ -252,8 +252,15 @@ impl Part {
             to = self.home.join(format!("{}-{number}", manifest.id));
         }
         fs::rename(&self.directory, &to).map_err(io(&to))?;
-        File::open(&self.home).and_then(|home| home.sync_all()).map_err(io(&self.home))?;
-        Ok(to)
+        File::open(&self.home).and_then(|home| home.sync_all()).map_err(io(&self.home))
+    }
+
+    /// Nothing of it is to stay.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn discard(self) -> Result<(), FilesError> {
+        fs::remove_dir_all(&self.directory).map_err(io(&self.directory))
     }
 }
 
