@@ -19,10 +19,13 @@ mod database;
 #[path = "../expectations/databases.rs"]
 mod databases;
 mod dice;
+mod exceptions;
 mod faults;
 mod grid;
 mod host;
 mod kernel;
+mod lasting;
+mod look;
 mod network;
 mod pulse;
 mod replication;

@@ -13,10 +13,10 @@ use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
 
-use crate::checker::Exceptions;
 use crate::clock::{MILLI, SECOND};
 use crate::command::{self, parse_host, parse_span};
 use crate::dice::Dice;
+use crate::exceptions::Exceptions;
 use crate::settings::{Settings, drifty, voice};
 use crate::trace::Trace;
 use crate::world::World;
