@@ -1,5 +1,6 @@
 # make demo   the pair loses its active host while calls flow, on this machine alone
 # make test   everything that is checked
+# make mutations  breaks the protocol rule by rule and demands that the simulator finds it
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
@@ -7,7 +8,7 @@ CARGO ?= cargo
 DEMO ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test setup
+.PHONY: demo test mutations setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -19,6 +20,9 @@ test: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --no-fail-fast -- --show-output
+
+mutations:
+	./tests/mutations/run
 
 setup:
 	@./.ci/setup

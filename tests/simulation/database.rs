@@ -1,12 +1,10 @@
 //! The abstract database's deeds: each takes a while, may fail, and ends in one look.
 
 use duotone::protocol::action::DatabaseDeed;
-use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
-use duotone::protocol::heartbeat::Stance;
+use duotone::protocol::event::{DatabaseState, Ticket};
 use duotone::protocol::identity::NodeId;
 
 use crate::branches::Place;
-use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
 use crate::server::{Deed, Phase};
 use crate::world::{Inside, Moment, World};
@@ -354,70 +352,6 @@ impl World {
         self.hosts[host.index()].database.killed = Some(self.now);
         if let Some(Deed { ticket, .. }) = ended {
             self.look_now(host, Some(ticket));
-        }
-    }
-
-    pub fn regular_look(&mut self, host: NodeId, life: u32) {
-        if !self.same_life(host, life) {
-            return;
-        }
-        self.look_now(host, None);
-        let pause = if self.waits_for_an_end(host) { LOOK_AT_ONCE } else { LOOK };
-        self.inside(host, pause, Inside::Look { life });
-    }
-
-    /// The peer hands its role over: the daemon looks for the end of its log.
-    fn waits_for_an_end(&self, host: NodeId) -> bool {
-        let peer = &self.hosts[host.peer().index()];
-        let lets_go = match peer.daemon.stance {
-            Stance::Handing => true,
-            Stance::Active => !peer.addresses.any(),
-            Stance::Joining
-            | Stance::Standby
-            | Stance::Held
-            | Stance::Asking
-            | Stance::Taking
-            | Stance::Promoted => false,
-        };
-        lets_go && self.hosts[host.index()].daemon.stance == Stance::Standby
-    }
-
-    /// Looks now; the daemon hears of it a little later.
-    pub fn look_now(&mut self, host: NodeId, ticket: Option<Ticket>) {
-        let seen = Box::new(self.database_seen(host));
-        let it = &self.hosts[host.index()];
-        let life = it.daemon.life;
-        let hangs = it.trouble.slow_until.saturating_sub(self.now);
-        let span = hangs + self.dice.span(300 * MICRO, 4 * MILLI);
-        let what = Inside::Looked { life, ticket, seen };
-        self.inside(host, span, what);
-    }
-
-    pub fn database_seen(&self, host: NodeId) -> DatabaseSeen {
-        let it = &self.hosts[host.index()];
-        let database = &it.database;
-        let hangs = it.trouble.database_hangs && database.state != DatabaseState::Stopped;
-        let running =
-            matches!(database.state, DatabaseState::Standby | DatabaseState::Writable) && !hangs;
-        let to_peer = self.streams[host.peer().index()].as_ref();
-        DatabaseSeen {
-            at: it.clock.instant(self.now),
-            state: if hangs { DatabaseState::Unknown } else { database.state },
-            synchronous: running.then_some(database.synchronous),
-            log: (running || database.clean).then(|| self.branches.as_log(database.log)),
-            streaming: running
-                && self.streams[host.index()]
-                    .as_ref()
-                    .is_some_and(|stream| stream.standby == database.generation),
-            diverged: running && database.diverged,
-            replica: to_peer
-                .filter(|stream| {
-                    stream.primary == database.generation
-                        && running
-                        && database.state == DatabaseState::Writable
-                })
-                .map(|stream| Replica { flush: stream.flushed, synchronous: database.synchronous }),
-            system_id: Some(1),
         }
     }
 }

@@ -60,7 +60,8 @@ pub struct Daemon {
     pub state: Life,
     /// Counts lives of the daemon.
     pub life: u32,
-    pub node: Option<Node>,
+    /// Boxed: it is taken out for every turn.
+    pub node: Option<Box<Node>>,
     pub inbox: VecDeque<Event>,
     /// The local time of the next wake, and its number: only the newest counts.
     pub wake: Option<u64>,

@@ -3,8 +3,8 @@
 //! scenarios. A run follows from its seed alone.
 //!
 //! `SEED=n` replays one run and tells its story; `SEEDS=n` sets how many are tried; `REWRITE=1`
-//! writes the scenarios' stories anew. `ENOUGH=n` stops after so many broken runs; `STORIES=no` asks
-//! of the scenarios only what they expect (for the mutations, which change every story).
+//! writes the scenarios' stories anew. `ENOUGH=n` stops after so many broken runs; `PROMISES=only` asks
+//! neither for the stories nor for coverage, and takes the fixed seeds alone (for the mutations).
 
 #[path = "../expectations/mod.rs"]
 mod addresses;
@@ -19,10 +19,13 @@ mod database;
 #[path = "../expectations/databases.rs"]
 mod databases;
 mod dice;
+mod exceptions;
 mod faults;
 mod grid;
 mod host;
 mod kernel;
+mod lasting;
+mod look;
 mod network;
 mod pulse;
 mod replication;

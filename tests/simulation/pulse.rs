@@ -42,7 +42,7 @@ impl World {
         daemon.life += 1;
         daemon.state = Life::Running;
         daemon.changed = self.now;
-        daemon.node = Some(Node::new(setup, now));
+        daemon.node = Some(Box::new(Node::new(setup, now)));
         daemon.inbox.clear();
         daemon.heard = None;
         daemon.past_sessions.clear();

@@ -13,10 +13,10 @@ use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
 
-use crate::checker::Exceptions;
 use crate::clock::{MILLI, SECOND};
 use crate::command::{self, parse_host, parse_span};
 use crate::dice::Dice;
+use crate::exceptions::Exceptions;
 use crate::settings::{Settings, drifty, voice};
 use crate::trace::Trace;
 use crate::world::World;
@@ -27,7 +27,7 @@ const RULE: &str = "----";
 fn every_scenario_tells_its_story() {
     let rewrite = std::env::var("REWRITE").is_ok();
     let only = std::env::var("SCENARIO").ok();
-    let compares = std::env::var("STORIES").is_err();
+    let compares = std::env::var("PROMISES").is_err();
     let mut wrong = Vec::new();
     for path in scenarios() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
