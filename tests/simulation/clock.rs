@@ -62,5 +62,5 @@ impl Clock {
 
 fn scaled(span: u64, ppm: i64) -> i64 {
     // A run takes minutes: the product of nanoseconds and a few percent fits.
-    span.cast_signed() * ppm / 1_000_000
+    span as i64 * ppm / 1_000_000
 }

@@ -46,7 +46,7 @@ impl Database {
         Ok(())
     }
 
-    async fn in_recovery(&mut self, by: Deadline) -> Result<bool, Trouble> {
+    pub(super) async fn in_recovery(&mut self, by: Deadline) -> Result<bool, Trouble> {
         flag(&self.warm.row("waiting for the promotion", IN_RECOVERY, by).await?, "in_recovery")
     }
 
@@ -108,6 +108,9 @@ impl Database {
             files::put_standby_signal(data_dir, &for_files)?;
             let settings = [
                 ("primary_conninfo", primary.as_str()),
+                // Whoever waits for this standby waits for its next word after a reconnection.
+                ("wal_receiver_status_interval", "1s"),
+                ("wal_retrieve_retry_interval", "500ms"),
                 ("synchronous_standby_names", standby_names.as_str()),
             ];
             files::set(data_dir, &for_files, &settings)

@@ -22,6 +22,7 @@ const SET_STANDBY_NAMES: &str = include_str!("../../../sql/set_standby_names.sql
 const SHOW_STANDBY_NAMES: &str = include_str!("../../../sql/show_standby_names.sql");
 const RELOAD: &str = include_str!("../../../sql/reload.sql");
 const END_LINGERING_WALSENDERS: &str = include_str!("../../../sql/end_lingering_walsenders.sql");
+const END_WALSENDERS: &str = include_str!("../../../sql/end_walsenders.sql");
 const CHECKPOINTER: &str = include_str!("../../../sql/checkpointer.sql");
 
 const POLL: Duration = Duration::from_millis(1);
@@ -58,6 +59,7 @@ impl Database {
             let end = bind(END_LINGERING_WALSENDERS, &[("peer_name", &self.peer_name)]);
             self.warm.execute("ending walsenders that linger", &end, by).await?;
         }
+        let excludes = !on && !self.in_recovery(by).await?;
         let wanted = if on { Waits::setting_for(&self.peer_name) } else { String::new() };
         let set = bind(SET_STANDBY_NAMES, &[("standby_names", &wanted)]);
         self.applied = None;
@@ -68,6 +70,10 @@ impl Database {
         match self.until_checkpointer_rests(by).await? {
             true if applied.standby_names == wanted => self.applied = Some(applied),
             true | false => return Err(Trouble::NotApplied("synchronous_standby_names")),
+        }
+        if excludes {
+            let end = bind(END_WALSENDERS, &[("peer_name", &self.peer_name)]);
+            self.warm.execute("ending the peer's walsenders", &end, by).await?;
         }
         Ok(())
     }
