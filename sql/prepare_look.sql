@@ -7,11 +7,12 @@ SELECT pg_is_in_recovery() AS in_recovery,
        pg_conf_load_time() AS loaded,
        coalesce(receiver.status, '') AS receiver_status,
        coalesce(receiver.sender_host, '') AS sender_host,
+       coalesce(receiver.pid, 0) AS receiver_pid,
        replica.application_name AS replica_name,
        pg_wal_lsn_diff(replica.flush_lsn, '0/0') AS replica_flush,
        replica.sync_state AS replica_sync
   FROM (VALUES (1)) AS one
-  LEFT JOIN (SELECT status, sender_host FROM pg_stat_wal_receiver LIMIT 1) AS receiver ON true
+  LEFT JOIN (SELECT pid, status, sender_host FROM pg_stat_wal_receiver LIMIT 1) AS receiver ON true
   LEFT JOIN (SELECT application_name, flush_lsn, sync_state
                FROM pg_stat_replication
               WHERE state IN ('catchup', 'streaming')

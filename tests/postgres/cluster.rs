@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use duotone::adapters::postgres::Database;
 use duotone::config::Postgres;
+use duotone::protocol::event::DatabaseSeen;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::timing::Timing;
 
@@ -270,6 +271,19 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("not within 20 s: {what}");
+}
+
+/// Looks until it is known whether commits wait: a look waits only so long for the checkpointer of
+/// a busy machine.
+pub async fn settled(database: &mut Database) -> DatabaseSeen {
+    let mut seen = database.look().await;
+    for _ in 0..100 {
+        if seen.synchronous.is_some() {
+            break;
+        }
+        seen = database.look().await;
+    }
+    seen
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

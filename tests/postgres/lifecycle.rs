@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::DatabaseState;
 
-use crate::cluster::{Lab, runtime, signal, until};
+use crate::cluster::{Lab, runtime, settled, signal, until};
 
 const INSERT: &str = "INSERT INTO calls DEFAULT VALUES";
 
@@ -71,8 +71,12 @@ fn a_crashed_primary_comes_back_as_a_standby_with_its_whole_log() {
         assert!(log.position >= end, "{} < {end}", log.position);
         assert_eq!(log.timeline, 1);
         assert!(!seen.streaming && !seen.diverged);
-        assert_eq!(seen.synchronous, Some(true), "commits will wait after a promotion");
+        let synchronous = settled(&mut database).await.synchronous;
+        assert_eq!(synchronous, Some(true), "commits will wait after a promotion");
         assert_eq!(a.sql("SELECT count(*) FROM calls"), "20");
+        // It was a primary: it follows when the logs were compared, not before.
+        assert_eq!(a.sql("SHOW primary_conninfo"), "");
+        database.perform(DatabaseDeed::Follow).await;
         let conninfo = a.sql("SHOW primary_conninfo");
         assert!(conninfo.contains("host=127.0.0.1 "), "{conninfo}");
         assert!(conninfo.contains("application_name='pbx-a'"), "{conninfo}");
@@ -115,15 +119,7 @@ fn a_primary_starts_in_place_with_commits_waiting() {
         let seen = database.perform(DatabaseDeed::StartInPlace).await;
         assert_eq!(seen.state, DatabaseState::Writable, "{:?}", database.trouble());
         assert_eq!(seen.log.expect("log").timeline, 1, "the primary that it was");
-        // A look waits only so long for the checkpointer of a busy machine.
-        let mut synchronous = seen.synchronous;
-        for _ in 0..50 {
-            if synchronous.is_some() {
-                break;
-            }
-            synchronous = database.look().await.synchronous;
-        }
-        assert_eq!(synchronous, Some(true));
+        assert_eq!(settled(&mut database).await.synchronous, Some(true));
         assert_eq!(a.sql("SELECT count(*) FROM calls"), "1");
         let seen = database.perform(DatabaseDeed::StartInPlace).await;
         assert_eq!(seen.state, DatabaseState::Writable, "it runs already");

@@ -1,5 +1,6 @@
 //! A rejoin that is ended anywhere goes on where it was, and loses nothing; and the traps.
 
+use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
@@ -198,17 +199,18 @@ fn a_history_that_was_fetched_already_hides_nothing() {
     let Some(lab) = Lab::new("history") else { return };
     runtime().block_on(async {
         let (a, b) = parted(&lab, &[], &["INSERT INTO calls VALUES (71)"]).await;
-        // As its walreceiver would have left it, had the power failed just then.
-        let name = "pg_wal/00000002.history";
-        std::fs::copy(b.data().join(name), a.data().join(name)).expect("history");
+        // As its walreceiver would have left them, had the power failed just then.
         let owner = std::fs::metadata(a.data()).expect("data");
-        let path = a.data().join(name);
-        std::os::unix::fs::chown(
-            &path,
-            Some(std::os::unix::fs::MetadataExt::uid(&owner)),
-            Some(std::os::unix::fs::MetadataExt::gid(&owner)),
-        )
-        .expect("chown");
+        let files = std::fs::read_dir(b.data().join("pg_wal")).expect("pg_wal").flatten();
+        let mut copied = 0;
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("00000002"))
+        {
+            let to = a.data().join("pg_wal").join(file.file_name());
+            std::fs::copy(file.path(), &to).expect("copy");
+            chown(&to, Some(owner.uid()), Some(owner.gid())).expect("chown");
+            copied += 1;
+        }
+        assert!(copied >= 2, "its history and its log");
         let mut at_a: Database = a.database();
         let seen = at_a.perform(DatabaseDeed::StartAsStandby).await;
         assert_eq!(seen.state, DatabaseState::Standby, "{:?}", at_a.trouble());

@@ -6,7 +6,7 @@ use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::DatabaseState;
 use duotone::protocol::log::Relation;
 
-use crate::cluster::{Lab, runtime, signal, until};
+use crate::cluster::{Lab, runtime, settled, signal, until};
 
 const INSERT: &str = "INSERT INTO calls DEFAULT VALUES";
 
@@ -44,7 +44,7 @@ fn not_synchronous_before_the_checkpointer_says_so() {
     let checkpointer = a.process_titled("checkpointer");
     runtime().block_on(async {
         let mut database = a.database();
-        assert_eq!(database.look().await.synchronous, Some(false));
+        assert_eq!(settled(&mut database).await.synchronous, Some(false));
         // As a checkpointer that waits for a slow disk: commits go on unwaited meanwhile.
         signal(checkpointer, "STOP");
         let deed = database.perform(DatabaseDeed::SetSynchronous(true));

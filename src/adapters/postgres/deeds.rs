@@ -160,7 +160,15 @@ impl Database {
         // The node has compared the logs, or does not order this.
         let places = self.places().await?;
         self.change_files(by, move |_| places.remove_mark()).await?;
-        if self.look_again().await.streaming {
+        let again = self.receiving.ordered();
+        let seen = self.look_again().await;
+        if again && let Some(log) = &seen.log {
+            self.gone = self.is_gone(log).await?;
+            if self.gone {
+                return Ok(());
+            }
+        }
+        if seen.streaming {
             return Ok(());
         }
         let wanted = primary_conninfo(&self.postgres, &self.own_name);

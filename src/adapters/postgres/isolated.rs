@@ -19,9 +19,8 @@ use crate::adapters::salvage::{Kept, Manifest, Part};
 use crate::config::Postgres;
 
 /// Settings of the isolated server, after all others.
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 18] = [
     "listen_addresses=",
-    "external_pid_file=",
     "unix_socket_permissions=0700",
     "unix_socket_group=",
     "bonjour=off",
@@ -66,6 +65,9 @@ impl Database {
             SETTINGS.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect();
         let socket = places.socket().display().to_string().replace('"', "\"\"");
         more.extend(["-c".to_owned(), format!("unix_socket_directories=\"{socket}\"")]);
+        // Elsewhere it would tell others that the cluster is there.
+        let pid_file = places.socket().join("pid").display().to_string();
+        more.extend(["-c".to_owned(), format!("external_pid_file={pid_file}")]);
         self.started = Some(process::start(&self.postgres, owner, &more, true)?);
         loop {
             let Postgres { port, user, database, .. } = &self.postgres;

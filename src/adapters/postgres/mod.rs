@@ -26,6 +26,7 @@ mod mark;
 mod names;
 mod process;
 mod progress;
+mod receiving;
 mod rejoin;
 mod source;
 mod synchronous;
@@ -47,6 +48,7 @@ pub use trouble::Trouble;
 use self::connection::{Answers, Warm, field, flag};
 use self::copying::NextCopy;
 use self::names::{Waits, application_name};
+use self::receiving::Receiving;
 use self::synchronous::Applied;
 use crate::adapters::clock;
 use crate::config::Postgres;
@@ -83,6 +85,7 @@ pub struct Database {
     trouble: Option<Trouble>,
     /// The peer no longer has the part of its log that this one needs next.
     gone: bool,
+    receiving: Receiving,
     next_copy: NextCopy,
     progress: watch::Sender<Option<Progress>>,
 }
@@ -109,6 +112,7 @@ impl Database {
             applied: None,
             trouble: None,
             gone: false,
+            receiving: Receiving::default(),
             next_copy: NextCopy::AT_ONCE,
             progress: watch::Sender::new(None),
         }
@@ -214,7 +218,10 @@ impl Database {
         let (log, system_id) = self.log(&answers.system).await;
         let streaming = state == DatabaseState::Standby
             && field(look, "receiver_status")? == "streaming"
-            && self.is_peer(field(look, "sender_host")?);
+            && self.is_peer(field(look, "sender_host")?)
+            // A receiver that is about to be refused.
+            && !self.gone;
+        self.receiving.note(field(look, "receiver_pid")?, streaming);
         Ok(DatabaseSeen {
             at,
             state,
