@@ -104,6 +104,7 @@ impl Pair {
                     durable: Some(Durable::FRESH),
                     software: [0, 1, 0],
                     config_hash: 1,
+                    dark_standby: false,
                     policy: duotone::protocol::moves::Policy::DEFAULT,
                 },
                 Instant::ZERO,

@@ -282,6 +282,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         durable,
         software: software(),
         config_hash: config.hash,
+        dark_standby: config.floating.mode == Mode::Interface { bare: false },
         policy: config.policy,
     })
 }

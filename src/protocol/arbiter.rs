@@ -140,10 +140,13 @@ impl Lan {
     }
 
     /// Nobody else holds the addresses: all that an agreement with the peer leaves to ask (C12).
-    pub fn unclaimed(&self, now: Instant, timing: &Timing) -> Proof {
-        let answered = self.answered.map(|(at, _)| at);
-        if answered.is_some_and(|at| now.since(at) < timing.short_window) {
-            Proof::Refused
+    ///
+    /// `released`: the peer itself says that it has let go of them, so that its last answer is
+    /// waited out and not taken for a claim.
+    pub fn unclaimed(&self, now: Instant, released: bool, timing: &Timing) -> Proof {
+        let answered = self.answered.filter(|(at, _)| now.since(*at) < timing.short_window);
+        if let Some((_, by)) = answered {
+            if released && by == Answerer::Peer { Proof::Open } else { Proof::Refused }
         } else if self.silent_for(now, timing.short_window, timing) {
             Proof::Given
         } else {

@@ -57,7 +57,8 @@ impl Node {
             Authority::Standby if self.peer_lets_go(now, index) => {
                 Some(Question { floating: true, references: false, period: brisk })
             }
-            Authority::Standby => Some(self.calmly()),
+            // A standby whose link is down cannot ask, and is none the worse for it.
+            Authority::Standby => (!self.setup.dark_standby).then(|| self.calmly()),
             Authority::Giving => None,
             Authority::Asking => {
                 let long_since = now.since(self.since) > timing.long_window * 4;

@@ -346,8 +346,8 @@ impl Node {
     pub(super) fn proof(&self, now: Instant) -> Proof {
         let timing = &self.setup.timing;
         let agreed = self.agreed(now);
-        if !agreed && self.claim.is_some_and(|claim| claim.basis.is_handover() && !claim.promoting)
-        {
+        let handover = self.claim.is_some_and(|claim| claim.basis.is_handover());
+        if !agreed && handover && self.claim.is_some_and(|claim| !claim.promoting) {
             return Proof::Open;
         }
         let mut proof = Proof::Given;
@@ -357,7 +357,7 @@ impl Node {
                 let ours = agreed || self.holds_or_held_lately(now, group);
                 if ours { Proof::Given } else { Proof::Open }
             } else if agreed {
-                group.lan.unclaimed(now, timing)
+                group.lan.unclaimed(now, handover, timing)
             } else {
                 group.lan.consent(now, self.short_until(), self.yields(), timing)
             };
@@ -398,7 +398,8 @@ impl Node {
         let validity = self.validity(now);
         // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
         // and both must come to the same answer (rule 8).
-        let settled = self.setup.timing.lost_after * 2 + self.setup.timing.release;
+        // Longer than a dead daemon's kernel keeps an address.
+        let settled = self.setup.timing.lifetime_worst() + self.setup.timing.lost_after;
         let doubled = self.yields() && self.groups.iter().any(|group| group.lan.peer_owns(settled));
         if doubled && !self.lease.holds(now) {
             return false;

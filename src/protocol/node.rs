@@ -50,6 +50,8 @@ pub struct Setup {
     pub software: [u16; 3],
     /// Configuration hash, for the heartbeat.
     pub config_hash: u64,
+    /// The LAN interface is down while this node stands by: its references cannot be asked then.
+    pub dark_standby: bool,
     /// Which moves need no order.
     pub policy: Policy,
 }

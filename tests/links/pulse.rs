@@ -157,6 +157,7 @@ impl Host {
             durable: Some(Durable::FRESH),
             software: [0, 1, 0],
             config_hash: 1,
+            dark_standby: false,
             policy: duotone::protocol::moves::Policy::DEFAULT,
         };
         let exchange = Exchange::new(Links::open(&every_kind(me)), identity(me, session), LATELY);

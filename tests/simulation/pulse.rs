@@ -36,6 +36,7 @@ impl World {
             durable: (!it.damaged).then_some(it.disk),
             software: [0, 1, 0],
             config_hash: 7,
+            dark_standby: false,
             policy: self.settings.policy,
         };
         let daemon = &mut it.daemon;
