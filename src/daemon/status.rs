@@ -129,9 +129,10 @@ fn advice(status: &Status) -> Option<&'static str> {
                  has the wrong one, and make its copy anew with pg_basebackup from the other",
             )
         }
-        (Authority::Standby, _) if status.database.diverged => {
-            Some("rebuild this standby from the peer: its log has left the peer's")
-        }
+        (Authority::Standby, _) if status.database.diverged => Some(
+            "wait: its log has left the peer's and is brought back; rows that only it has are kept \
+                 (duotone salvage list)",
+        ),
         (Authority::Active, _) if status.peer_left && status.peer == Liveness::Lost => {
             Some("the peer was stopped in order: start it again")
         }
