@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use duotone::protocol::action::{Action, DatabaseDeed};
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{
     DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, Replica, ServicesSeen,
@@ -89,7 +90,7 @@ struct Pair {
 
 impl Pair {
     fn new(durability: Durability) -> Pair {
-        assert_eq!(timing().violations(), vec![]);
+        assert_eq!(timing().violations(Arbitration::LAN), vec![]);
         let host = |me, session| Host {
             node: Node::new(
                 Setup {
@@ -106,6 +107,7 @@ impl Pair {
                     config_hash: 1,
                     dark_standby: false,
                     policy: duotone::protocol::moves::Policy::DEFAULT,
+                    arbitration: Arbitration::LAN,
                 },
                 Instant::ZERO,
             ),

@@ -38,6 +38,7 @@ impl World {
             config_hash: 7,
             dark_standby: false,
             policy: self.settings.policy,
+            arbitration: self.settings.arbitration,
         };
         let daemon = &mut it.daemon;
         daemon.life += 1;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
 use duotone::protocol::timing::Timing;
@@ -10,6 +11,7 @@ use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 
 #[derive(Clone)]
 pub struct Settings {
+    pub arbitration: Arbitration,
     pub durability: Durability,
     /// Which moves need no order.
     pub policy: Policy,
@@ -30,6 +32,7 @@ pub struct Settings {
 impl Settings {
     pub fn plain() -> Settings {
         Settings {
+            arbitration: Arbitration::LAN,
             durability: Durability::Available,
             policy: Policy::DEFAULT,
             timing: voice(),
@@ -102,6 +105,8 @@ pub fn voice() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(2800),
         certificate: ms(3200),
+        grant: ms(250),
+        grant_renewal: ms(40),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(2000),
@@ -123,6 +128,8 @@ pub fn drifty() -> Timing {
 #[test]
 fn the_times_of_the_tests_are_safe() {
     for timing in [voice(), drifty()] {
-        assert_eq!(timing.violations(), Vec::new());
+        for arbitration in [Arbitration::LAN, Arbitration::WITNESS] {
+            assert_eq!(timing.violations(arbitration), Vec::new());
+        }
     }
 }
