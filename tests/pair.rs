@@ -43,6 +43,8 @@ fn timing() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(3000),
         certificate: ms(3500),
+        grant: ms(120),
+        grant_renewal: ms(20),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(5000),
@@ -209,6 +211,7 @@ impl Pair {
                     self.tell(index, Event::Lan { group, seen });
                 }
             }
+            Action::AskWitness(_) => panic!("there is no witness here"),
             Action::HoldAddresses { group } => {
                 self.hosts[index].held = true;
                 self.tell(index, Event::AddressesSeen { group, seen: Presence::Held });

@@ -10,7 +10,7 @@ use super::node::{Durability, Node};
 use super::peer::Liveness;
 use super::time::{Duration, Instant};
 use super::timing::Timing;
-use super::witness::{Refusal, Reply, Request, Verdict, Wish};
+use super::witness::{Ledger, Refusal, Reply, Request, Verdict, Wish};
 
 /// One request that left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,18 +121,20 @@ impl Grant {
 
     /// The peer may be on record as excluded: to be cleared before it is certified (C4).
     pub fn may_exclude_peer(&self, me: NodeId) -> bool {
-        let said = self.heard.is_some_and(|(_, reply)| {
-            reply.sequence > self.cleared.confirmed && reply.ledger.excluded == Some(me.peer())
-        });
-        self.excluded.asked > self.cleared.confirmed || said
+        self.may_be(self.excluded, |ledger| ledger.excluded == Some(me.peer()))
     }
 
     /// The witness may believe that this node holds the role.
     pub fn may_be_held(&self, me: NodeId) -> bool {
-        let said = self.heard.is_some_and(|(_, reply)| {
-            reply.sequence > self.released.confirmed && reply.ledger.is_held_by_peer_of(me.peer())
-        });
-        self.granted.asked > self.released.confirmed || said
+        self.may_be(self.granted, |ledger| ledger.is_held_by_peer_of(me.peer()))
+    }
+
+    /// The newest answer says so, or a request that may have made it so is newer.
+    fn may_be(&self, made_by: Mark, says_so: impl Fn(&Ledger) -> bool) -> bool {
+        match self.heard {
+            Some((_, reply)) => made_by.asked > reply.sequence || says_so(&reply.ledger),
+            None => made_by.asked > 0,
+        }
     }
 
     /// Nothing of the role is left with the witness, or it has had the time to hear so (rule 28).
@@ -165,9 +167,7 @@ impl Grant {
                 self.mark(asked.wish).asked_at = Instant::ZERO;
                 return;
             }
-            (Wish::Release, Verdict::Done | Verdict::Refused(_)) | (_, Verdict::Done) => {
-                asked.sequence
-            }
+            (_, Verdict::Done) => asked.sequence,
             (_, Verdict::Refused(_)) => self.mark(asked.wish).confirmed,
         };
         match (asked.wish, reply.verdict) {
@@ -258,7 +258,9 @@ impl Node {
             Authority::Active => {
                 let alone = !self.lease.unlimited()
                     && (quiet || self.lease_is_late().is_none_or(|late| now >= late));
-                if alone || self.issuer.wants_lone() {
+                // Who has no carrier serves nobody: the peer may.
+                let deaf = self.groups.iter().any(|group| group.lan.deaf);
+                if (alone && !deaf) || self.issuer.wants_lone() {
                     want(grant, timing.grant_renewal);
                 } else {
                     want(Wish::Query, timing.calm_period());
