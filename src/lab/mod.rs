@@ -63,6 +63,7 @@ use crate::protocol::time::Instant;
 use crate::protocol::timing::Timing;
 use run_directory::RunDirectory;
 pub use scenario::{Scenario, faults};
+pub use yardstick::{Waits, Yardstick};
 
 /// What `duotone demo` was asked for.
 #[derive(Clone, Debug)]

@@ -77,7 +77,7 @@ impl Stage {
         say.line("building the LAN, the link, two hosts and a phone");
         let mut world = World::build(files, options.mode == Mode::Address, &options.program)?;
         let watch = Watch::start(&files.join("calls.log"))?;
-        let yardstick = Yardstick::start(files)?;
+        let yardstick = Yardstick::start(&files.join("yardstick"))?;
         let active = match contestant {
             Contestant::Duotone => start_pair(&mut world, options, template, say)?,
             Contestant::BareFloor => start_floor(&mut world, options, template, say)?,

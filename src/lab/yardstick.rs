@@ -91,12 +91,12 @@ pub struct Yardstick {
 }
 
 impl Yardstick {
-    /// Starts it; small files are written in `directory`.
+    /// Starts it; `file` is the small one that is written, and removed at the end.
     ///
     /// # Errors
-    /// The directory takes no file.
-    pub fn start(directory: &Path) -> io::Result<Self> {
-        let path = directory.join("yardstick");
+    /// It cannot be written.
+    pub fn start(file: &Path) -> io::Result<Self> {
+        let path = file.to_owned();
         write(&path)?;
         let mut yardstick = Yardstick {
             stop: Arc::default(),
@@ -232,15 +232,14 @@ mod tests {
 
     #[test]
     fn a_machine_that_does_its_work_lets_nobody_wait_for_long() {
-        let directory = std::env::temp_dir();
+        let path = std::env::temp_dir().join(format!("duotone-yardstick-{}", std::process::id()));
         let began = clock::now();
-        let yardstick = Yardstick::start(&directory).unwrap();
+        let yardstick = Yardstick::start(&path).unwrap();
         while yardstick.since(began) == Waits::default()
             && clock::now().since(began) < Duration::from_millis(300)
         {
             std::thread::sleep(TICK);
         }
-        let path = directory.join("yardstick");
         assert!(path.exists());
         drop(yardstick);
         assert!(!path.exists(), "nothing is left");
