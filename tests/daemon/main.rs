@@ -13,6 +13,8 @@ mod operate;
 mod ownership;
 mod pair;
 mod rejoin;
+#[path = "../steady/mod.rs"]
+mod steady;
 mod systemd;
 mod takeover;
 mod upkeep;
