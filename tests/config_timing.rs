@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use duotone::config::Config;
 use duotone::config::preset::{Given, Preset, resolve};
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::timing::Timing;
 use proptest::prelude::*;
 
@@ -22,12 +23,12 @@ fn parse(preset: &str, timing: &str) -> Result<Timing, String> {
 fn every_preset_keeps_every_inequality() {
     for (name, preset) in Preset::ALL {
         let timing = preset.timing();
-        assert_eq!(timing.violations(), vec![], "{name}");
+        assert_eq!(timing.violations(Arbitration::LAN), vec![], "{name}");
         assert_eq!(parse(name, ""), Ok(timing), "{name}");
         // The short window costs nothing: it is over when the peer is lost.
         assert!(timing.short_window <= timing.lost_after - timing.late_after, "{name}: {timing:?}");
         // A hiccup of a virtual machine costs no service (P7).
-        let (with_peer, alone) = timing.stall_tolerated();
+        let (with_peer, alone) = timing.stall_tolerated(Arbitration::LAN);
         assert!(with_peer.min(alone) >= Duration::from_millis(30), "{name}: {with_peer:?}");
         assert_eq!(timing.address_lifetime, Duration::from_secs(2), "{name}");
     }
@@ -96,7 +97,7 @@ fn each_inequality_can_fail_and_is_named() {
     for (number, key, spoil) in spoils {
         let mut timing = Preset::Voice.timing();
         spoil(&mut timing);
-        let found = timing.violations();
+        let found = timing.violations(Arbitration::LAN);
         let named = found.iter().any(|v| v.number == number && v.fix.0 == key && v.left < v.right);
         assert!(named, "{number} {key}: {found:?}");
     }
@@ -104,7 +105,7 @@ fn each_inequality_can_fail_and_is_named() {
 
 /// The values that the messages name, written into the file.
 fn follow_advice(timing: &mut Timing) {
-    for violation in timing.violations() {
+    for violation in timing.violations(Arbitration::LAN) {
         let (key, value) = violation.fix;
         let place = match key {
             "late_after" => &mut timing.late_after,
@@ -135,7 +136,7 @@ proptest! {
         let room = 1.0 + 3.0 * f64::from(drift_ppm) / 1e6;
         basic.lost_after = basic.lost_after.mul_f64(room * factor);
         basic.drift_ppm = drift_ppm;
-        prop_assert_eq!(resolve(&basic, &Given::default()).violations(), vec![]);
+        prop_assert_eq!(resolve(&basic, &Given::default()).violations(Arbitration::LAN), vec![]);
     }
 
     #[test]
@@ -152,6 +153,6 @@ proptest! {
         for _ in 0..5 {
             follow_advice(&mut t);
         }
-        prop_assert_eq!(t.violations(), vec![]);
+        prop_assert_eq!(t.violations(Arbitration::LAN), vec![]);
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use duotone::protocol::action::{Action, DatabaseDeed};
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{
     DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, Replica, ServicesSeen,
@@ -42,6 +43,8 @@ fn timing() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(3000),
         certificate: ms(3500),
+        grant: ms(120),
+        grant_renewal: ms(20),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(5000),
@@ -89,7 +92,7 @@ struct Pair {
 
 impl Pair {
     fn new(durability: Durability) -> Pair {
-        assert_eq!(timing().violations(), vec![]);
+        assert_eq!(timing().violations(Arbitration::LAN), vec![]);
         let host = |me, session| Host {
             node: Node::new(
                 Setup {
@@ -106,6 +109,7 @@ impl Pair {
                     config_hash: 1,
                     dark_standby: false,
                     policy: duotone::protocol::moves::Policy::DEFAULT,
+                    arbitration: Arbitration::LAN,
                 },
                 Instant::ZERO,
             ),
@@ -207,6 +211,7 @@ impl Pair {
                     self.tell(index, Event::Lan { group, seen });
                 }
             }
+            Action::AskWitness(_) => panic!("there is no witness here"),
             Action::HoldAddresses { group } => {
                 self.hosts[index].held = true;
                 self.tell(index, Event::AddressesSeen { group, seen: Presence::Held });

@@ -80,7 +80,7 @@ fn paths(text: &mut String, config: &Config) {
 
 fn times(text: &mut String, config: &Config) {
     let t = &config.timing;
-    let (with_peer, alone) = t.stall_tolerated();
+    let (with_peer, alone) = t.stall_tolerated(config.arbitration);
     let rows: [(&str, Duration, &str); 17] = [
         ("interval", t.interval, "between two heartbeats"),
         ("delay", t.delay, "worst one-way delay and lateness assumed"),

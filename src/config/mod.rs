@@ -25,6 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::identity::NodeId;
 use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
@@ -41,6 +42,8 @@ pub struct Config {
     pub me: NodeId,
     /// Both nodes' names, in the order of the file.
     pub names: [String; 2],
+    /// Whose word a takeover needs.
+    pub arbitration: Arbitration,
     /// What a commit waits for.
     pub durability: Durability,
     /// All times.

@@ -75,6 +75,10 @@ pub struct Given {
     pub lan_window: Option<Duration>,
     /// Life of a certificate (C).
     pub certificate: Option<Duration>,
+    /// How long a witness's grant lasts (G).
+    pub grant: Option<Duration>,
+    /// Between two renewals of the grant.
+    pub grant_renewal: Option<Duration>,
 }
 
 impl Preset {
@@ -126,6 +130,8 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
         address_lifetime: basic.address_lifetime,
         lan_window: Duration::ZERO,
         certificate: Duration::ZERO,
+        grant: Duration::ZERO,
+        grant_renewal: Duration::ZERO,
         replication_stall: basic.replication_stall,
         step_deadline: basic.step_deadline,
         critical_down: basic.critical_down,
@@ -151,6 +157,10 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
     t.certificate = given
         .certificate
         .unwrap_or_else(|| round_up(t.unshrunk(with_margin(round + t.lost_after) + t.lan_window)));
+    t.grant_renewal = given.grant_renewal.unwrap_or(t.arbiter);
+    // Two questions may be lost before a node that is alone gives up.
+    let grant = t.grant_renewal + t.arbiter * 3 + t.release;
+    t.grant = given.grant.unwrap_or_else(|| round_up(t.unshrunk(with_margin(grant))));
     timing
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 
@@ -97,6 +98,7 @@ fn sections<'t>(
         pair: pair.name,
         me,
         names,
+        arbitration: pair.arbitration,
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
@@ -115,6 +117,7 @@ fn sections<'t>(
 
 struct Pair {
     name: String,
+    arbitration: Arbitration,
     durability: Durability,
     timing: crate::protocol::timing::Timing,
     policy: Policy,
@@ -134,7 +137,7 @@ fn pair(
     report: &Report<'_>,
 ) -> Option<Pair> {
     let Some(mut section) = section else {
-        timing::read(times, Preset::Voice, report);
+        timing::read(times, Preset::Voice, Arbitration::LAN, report);
         return None;
     };
     let name = section.text("name");
@@ -154,7 +157,7 @@ fn pair(
         ("async", Durability::Async),
     ];
     let durability = section.word("durability", &durability).unwrap_or(Durability::Available);
-    arbitration(&mut section, report);
+    let arbitration = arbitration(&mut section, report);
     let key_at = section.path("key_file");
     let old_key_at = section.path("old_key_file");
     if keys == Keys::Check {
@@ -173,9 +176,10 @@ fn pair(
     let syslog = section.flag("syslog", false);
     let policy = moves::read(&mut section, names, report);
     section.close();
-    let timing = timing::read(times, preset, report);
+    let timing = timing::read(times, preset, arbitration, report);
     Some(Pair {
         name: name?.value.to_owned(),
+        arbitration,
         durability,
         timing,
         policy,
@@ -190,20 +194,28 @@ fn pair(
 /// `sun_path` holds 108 bytes with the final NUL (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
-fn arbitration(section: &mut Section<'_>, report: &Report<'_>) {
-    let Some(arbiters) = section.texts("arbitration") else { return };
+fn arbitration(section: &mut Section<'_>, report: &Report<'_>) -> Arbitration {
+    let mut arbitration = Arbitration::LAN;
+    let Some(arbiters) = section.texts("arbitration") else { return arbitration };
     if arbiters.is_empty() {
         section.wrong("arbitration: a takeover needs an arbiter; write arbitration = [\"lan\"]");
     }
     for (index, At { value, offset }) in arbiters.iter().enumerate() {
-        if *value != "lan" {
-            let wrong =
-                format!("arbitration: unknown arbiter \"{value}\"; this version knows [\"lan\"]");
-            report.at(*offset, wrong);
-        } else if index > 0 {
-            report.at(*offset, "arbitration: \"lan\" twice; write [\"lan\"]");
+        match *value {
+            "lan" => {}
+            "witness" => arbitration.witness = true,
+            _ => {
+                let wrong = format!(
+                    "arbitration: unknown arbiter \"{value}\"; write \"lan\" or \"witness\""
+                );
+                report.at(*offset, wrong);
+            }
+        }
+        if arbiters[..index].iter().any(|before| before.value == *value) {
+            report.at(*offset, format!("arbitration: \"{value}\" twice; write it once"));
         }
     }
+    arbitration
 }
 
 fn key_files(

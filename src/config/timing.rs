@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::timing::{Timing, Violation};
 
 use super::document::Section;
@@ -14,7 +15,12 @@ use super::unit::time;
 type GivenKeys = Vec<(&'static str, usize)>;
 
 /// Reads `[timing]` over a preset; every failing inequality is reported.
-pub(super) fn read(mut section: Section<'_>, preset: Preset, report: &Report<'_>) -> Timing {
+pub(super) fn read(
+    mut section: Section<'_>,
+    preset: Preset,
+    arbitration: Arbitration,
+    report: &Report<'_>,
+) -> Timing {
     let before = report.count();
     let mut keys = GivenKeys::new();
     let basic = basic(&mut section, preset.basic(), &mut keys, report);
@@ -24,7 +30,7 @@ pub(super) fn read(mut section: Section<'_>, preset: Preset, report: &Report<'_>
     section.close();
     // A value that could not be read was replaced by the preset's: no verdict on such a mixture.
     if report.count() == before {
-        for violation in timing.violations() {
+        for violation in timing.violations(arbitration) {
             report.at(blamed(&violation, &keys).unwrap_or(offset), sentence(&violation, &keys));
         }
     }
@@ -124,6 +130,8 @@ fn given(section: &mut Section<'_>, keys: &mut GivenKeys) -> Given {
         short_validity_for: taken("short_validity_for"),
         lan_window: taken("lan_window"),
         certificate: taken("certificate"),
+        grant: taken("grant"),
+        grant_renewal: taken("grant_renewal"),
     }
 }
 
@@ -155,7 +163,7 @@ fn sentence(violation: &Violation, keys: &GivenKeys) -> String {
     )
 }
 
-const DERIVED: [&str; 8] = [
+const DERIVED: [&str; 10] = [
     "late_after",
     "start_grace",
     "short_window",
@@ -164,4 +172,6 @@ const DERIVED: [&str; 8] = [
     "short_validity_for",
     "lan_window",
     "certificate",
+    "grant",
+    "grant_renewal",
 ];

@@ -166,7 +166,8 @@ impl Journal {
             | Event::Announced { .. }
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { .. }
-            | Event::ServicesSeen { .. } => {}
+            | Event::ServicesSeen { .. }
+            | Event::WitnessReplied { .. } => {}
         }
     }
 }
@@ -178,6 +179,7 @@ fn log_action(action: &Action) {
         Action::SaveState { state, .. } => tracing::debug!("state to disk: {state:?}"),
         Action::ReleaseAddresses { .. } => tracing::info!("addresses: release"),
         Action::SendHeartbeat(_)
+        | Action::AskWitness(_)
         | Action::ProbeLan { .. }
         | Action::HoldAddresses { .. }
         | Action::Announce { .. } => {}

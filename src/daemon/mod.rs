@@ -284,6 +284,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         config_hash: config.hash,
         dark_standby: config.floating.mode == Mode::Interface { bare: false },
         policy: config.policy,
+        arbitration: config.arbitration,
     })
 }
 

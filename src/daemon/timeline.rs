@@ -394,6 +394,7 @@ impl Timeline {
             | Event::Announced { .. }
             | Event::StateSaved { .. }
             | Event::ServicesSeen { .. }
+            | Event::WitnessReplied { .. }
             | Event::Operator(_) => {}
         }
     }
@@ -407,6 +408,7 @@ impl Timeline {
                 self.mark_once(at, "proved", "the right to claim is proved again");
             }
             Action::SendHeartbeat(_)
+            | Action::AskWitness(_)
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. }

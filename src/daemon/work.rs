@@ -84,6 +84,7 @@ async fn dispatch(
             Action::Services { group: _, goal } => shared.services.set_goal(goal),
             // The pulse does these itself.
             Action::SendHeartbeat(_)
+            | Action::AskWitness(_)
             | Action::ProbeLan { .. }
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }

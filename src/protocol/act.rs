@@ -23,7 +23,7 @@ impl Node {
         if !self.setup.database
             && let Some(claim) = &mut self.claim
         {
-            claim.promoting = self.durable.term == claim.term;
+            claim.promoting = self.durable.term >= claim.term;
         }
         let desired = self.desired(now);
         let (synchronous, follow, proof) = (self.synchronous(), self.follow(now), self.proof(now));

@@ -4,6 +4,7 @@ use super::durable::Durable;
 use super::event::{ServicesGoal, Ticket};
 use super::heartbeat::Heartbeat;
 use super::identity::GroupId;
+use super::witness::Request;
 
 /// A deed for the outside world.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +21,8 @@ pub enum Action {
         /// Ask whether the references are there.
         references: bool,
     },
+    /// Send this to the witness; an answer comes as `WitnessReplied`, if one comes.
+    AskWitness(Request),
     /// Have the addresses, their routes and source address, and renew their lifetime; ends in
     /// `AddressesSeen`.
     HoldAddresses {

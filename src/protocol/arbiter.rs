@@ -7,6 +7,21 @@ use super::event::{Answerer, LanSeen};
 use super::time::{Duration, Instant};
 use super::timing::Timing;
 
+/// Whose word a takeover needs (rule 9). Whatever it is, an answer on the LAN for a floating address
+/// delays it (rule 6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Arbitration {
+    /// A witness's grant is necessary; without one the LAN consents.
+    pub witness: bool,
+}
+
+impl Arbitration {
+    /// The LAN alone: two hosts and nothing else.
+    pub const LAN: Arbitration = Arbitration { witness: false };
+    /// A witness on a third host; the LAN only vetoes.
+    pub const WITNESS: Arbitration = Arbitration { witness: true };
+}
+
 /// What the LAN has shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Lan {
@@ -41,6 +56,15 @@ pub enum Proof {
 impl Proof {
     /// Every answer, for the decision table.
     pub const ALL: [Proof; 3] = [Proof::Given, Proof::Open, Proof::Refused];
+
+    /// Both are needed.
+    pub fn and(self, other: Proof) -> Proof {
+        match (self, other) {
+            (Proof::Refused, _) | (_, Proof::Refused) => Proof::Refused,
+            (Proof::Open, _) | (_, Proof::Open) => Proof::Open,
+            (Proof::Given, Proof::Given) => Proof::Given,
+        }
+    }
 }
 
 impl Lan {

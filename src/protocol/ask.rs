@@ -47,7 +47,9 @@ impl Node {
         let calm = (timing.long_window / (2 * timing.probes.max(1))).max(brisk);
         let agreed = self.agreed(now);
         // Who does not see its references does not get in the way of a node that does (rule 8).
-        let on_the_lan = lan.on_the_lan(now, timing.long_validity);
+        // With a witness nobody gets in the way: it is asked first.
+        let on_the_lan =
+            self.setup.arbitration.witness || lan.on_the_lan(now, timing.long_validity);
         match self.authority {
             Authority::Joining | Authority::Held => None,
             Authority::Standby if quiet => {

@@ -88,6 +88,19 @@ pub struct Sight<'a> {
     pub contested: bool,
     /// Whether commits ever wait (not under `async`).
     pub waits: bool,
+    /// What the arbiter has said to acknowledging alone.
+    pub arbiter: ArbiterWord,
+}
+
+/// Whether the arbiter lets this node acknowledge alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArbiterWord {
+    /// It need not be asked: certificates run out by themselves (rule 17 a and b).
+    None,
+    /// The witness has to be told first: it might name the peer later (C5).
+    Awaited,
+    /// The peer can use no certificate any more (rule 17 d).
+    PeerExcluded,
 }
 
 /// The active node's side.
@@ -105,6 +118,8 @@ pub struct Issuer {
     confirmed_none: bool,
     /// This node acknowledges alone, or is about to.
     lone: bool,
+    /// It would, and waits for what must come before.
+    wants_lone: bool,
     /// The end of the log when synchronous mode was first seen on (rule 16).
     sync_began_at: Option<u64>,
     /// Replication's progress: the flush position and since when it stands still short of the end.
@@ -126,6 +141,7 @@ impl Issuer {
             withdrawn_at: None,
             confirmed_none: false,
             lone: false,
+            wants_lone: false,
             sync_began_at: None,
             progress: None,
             healthy_since: None,
@@ -141,6 +157,11 @@ impl Issuer {
     /// Commits do not, or should not, wait for the standby.
     pub fn lone(&self) -> bool {
         self.lone
+    }
+
+    /// It should acknowledge alone, and waits for what must come before (rule 17).
+    pub fn wants_lone(&self) -> bool {
+        self.wants_lone
     }
 
     /// From when on this node may acknowledge alone, if nothing shortens the wait (rule 17 a).
@@ -170,7 +191,7 @@ impl Issuer {
     /// The role begins or ends: replication must be seen afresh. What was certified stays so.
     pub fn restart(&mut self) {
         self.certifying = false;
-        self.lone = false;
+        (self.lone, self.wants_lone) = (false, false);
         self.sync_began_at = None;
         self.progress = None;
         self.healthy_since = None;
@@ -224,8 +245,14 @@ impl Issuer {
             && ((healthy && caught_up)
                 || (self.inherited && sight.database.synchronous == Some(true)));
         let broken = !sight.standby || (!healthy && self.stalled(now, timing));
-        if broken && !sight.contested && !self.certifying && self.none_outstanding(now) {
-            self.lone = true;
+        self.wants_lone = broken && !sight.contested && !self.certifying;
+        let may = match sight.arbiter {
+            ArbiterWord::None => self.none_outstanding(now),
+            ArbiterWord::Awaited => false,
+            ArbiterWord::PeerExcluded => true,
+        };
+        if self.wants_lone && may {
+            (self.lone, self.wants_lone) = (true, false);
         }
     }
 

@@ -35,7 +35,10 @@ impl Node {
     }
 
     fn desire_of_claim(&self, claim: Claim, desired: &mut Durable) {
-        desired.term = claim.term;
+        desired.term = match self.authority {
+            Authority::Active => claim.term.max(self.raised_term()),
+            _ => claim.term,
+        };
         desired.active = true;
         desired.leaving = None;
         desired.lone = desired.lone.max(claim.adopted_lone);
@@ -62,7 +65,9 @@ impl Node {
         if self.issuer.lone() {
             desired.peer_excluded = true;
             desired.lone = desired.served;
-        } else if self.issuer.may_clear_exclusion(&self.database) {
+        } else if self.issuer.may_clear_exclusion(&self.database)
+            && !self.grant.may_exclude_peer(self.setup.me)
+        {
             desired.peer_excluded = false;
         }
     }

@@ -6,6 +6,7 @@ use super::heartbeat::Heartbeat;
 use super::identity::GroupId;
 use super::log::Log;
 use super::time::Instant;
+use super::witness::Reply;
 
 /// Ties an action to the one event that ends it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,6 +66,11 @@ pub enum Event {
         group: GroupId,
         /// What was seen.
         seen: ServicesSeen,
+    },
+    /// The witness answered: authentic, of this pair, to this node.
+    WitnessReplied {
+        /// Its answer.
+        reply: Reply,
     },
     /// An administrator's word.
     Operator(Order),

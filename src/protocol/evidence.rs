@@ -199,9 +199,10 @@ impl Node {
     pub(super) fn may_take(&self, now: Instant) -> bool {
         let permitted = match self.setup.durability {
             Durability::Strict => {
-                self.certificate.usable(now)
-                    || self.durable.peer_excluded
-                    || self.orders.take_anyway
+                let told_excluded = self.grant.excludes(self.setup.me);
+                let named = self.grant.names(self.setup.me, self.peer.silence_from());
+                let has_all = self.certificate.usable(now) || self.durable.peer_excluded || named;
+                (has_all && !told_excluded) || self.orders.take_anyway
             }
             Durability::Available | Durability::Async => true,
         };
@@ -354,20 +355,34 @@ impl Node {
         for group in &self.groups {
             let answer = if self.authority == Authority::Active {
                 // Past the lease, what nobody can have taken yet is still this node's (rule 8).
-                let ours = agreed || self.holds_or_held_lately(now, group);
+                let ours = agreed
+                    || if self.setup.arbitration.witness {
+                        self.grant.holds(now)
+                    } else {
+                        self.holds_or_held_lately(now, group)
+                    };
                 if ours { Proof::Given } else { Proof::Open }
             } else if agreed {
                 group.lan.unclaimed(now, handover, timing)
+            } else if self.setup.arbitration.witness {
+                self.granted(now).and(group.lan.unclaimed(now, false, timing))
             } else {
                 group.lan.consent(now, self.short_until(), self.yields(), timing)
             };
-            proof = match (proof, answer) {
-                (Proof::Refused, _) | (_, Proof::Refused) => Proof::Refused,
-                (Proof::Open, _) | (_, Proof::Open) => Proof::Open,
-                (Proof::Given, Proof::Given) => Proof::Given,
-            };
+            proof = proof.and(answer);
         }
         proof
+    }
+
+    /// The witness's word on an attempt (rule 9). A refusal before the promotion only postpones it.
+    fn granted(&self, now: Instant) -> Proof {
+        if self.grant.holds(now) {
+            Proof::Given
+        } else if self.authority == Authority::Taking && self.grant.is_refused() {
+            Proof::Refused
+        } else {
+            Proof::Open
+        }
     }
 
     /// The peer's word is enough, as far as the LAN does not speak against it.
@@ -395,6 +410,9 @@ impl Node {
 
     /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
     fn entitled(&self, now: Instant) -> bool {
+        if self.setup.arbitration.witness {
+            return self.lease.holds(now) || self.grant.holds(now);
+        }
         let validity = self.validity(now);
         // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
         // and both must come to the same answer (rule 8).

@@ -185,19 +185,25 @@ impl Node {
             self.moves.released_at = Some(now);
             self.clock.heartbeat_due = now;
         }
-        let ended = !self.setup.database
-            || (self.database.state == DatabaseState::Stopped && self.pending.database.is_none());
         // Without a clean end the peer goes by its certificate, which must still be this node's
         // word (rule 25); under `async` nobody ever had one.
         let attested = !self.setup.database
             || self.database.log.is_some()
             || self.issuer.certifying()
             || self.setup.durability == Durability::Async;
-        if self.moves.handed.is_none() && self.released() && ended && attested {
+        let given_back = self.grant.is_given_back(now, self.setup.me, &self.setup.timing);
+        if self.moves.handed.is_none() && self.has_ended() && attested && given_back {
             self.moves.handed = Some(now);
             self.moves.handed_over = true;
             self.certificate.grant(now, &self.setup.timing);
         }
+    }
+
+    /// A giving node has nothing left of the role but the word of it.
+    pub(super) fn has_ended(&self) -> bool {
+        let stopped = !self.setup.database
+            || (self.database.state == DatabaseState::Stopped && self.pending.database.is_none());
+        self.released() && stopped
     }
 
     /// Why the role is to be given away now, if it is and can be.

@@ -7,13 +7,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
-use super::arbiter::Lan;
+use super::arbiter::{Arbitration, Lan};
 use super::certificate::{Certificate, HoldsBy, Issuer};
 use super::durable::Durable;
 use super::event::{
     DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal, ServicesSeen,
     Ticket,
 };
+use super::grant::Grant;
 use super::health::Grade;
 use super::heartbeat::{Heartbeat, Stance};
 use super::identity::{NodeId, Session, Term};
@@ -24,6 +25,7 @@ use super::peer::Peer;
 use super::sent::SentLog;
 use super::time::{Duration, Instant};
 use super::timing::Timing;
+use super::witness::Reply;
 
 /// What a node is given at its start; nothing else is learnt from outside but events.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Setup {
     pub dark_standby: bool,
     /// Which moves need no order.
     pub policy: Policy,
+    /// Whose word a takeover needs.
+    pub arbitration: Arbitration,
 }
 
 /// What a commit waits for, and what a node may do alone.
@@ -90,6 +94,7 @@ pub struct Node {
     pub(super) certificate: Certificate,
     pub(super) issuer: Issuer,
     pub(super) moves: Moves,
+    pub(super) grant: Grant,
 
     pub(super) database: DatabaseSeen,
     pub(super) groups: Vec<Group>,
@@ -203,6 +208,7 @@ impl Node {
             certificate: Certificate::default(),
             issuer: Issuer::new(now, durable.peer_excluded, &setup.timing),
             moves: Moves::new(now),
+            grant: Grant::new(now),
             database: unseen(now),
             groups: vec![group; setup.groups],
             orders: Orders { returned_from: 1, ..Orders::default() },
@@ -257,6 +263,7 @@ impl Node {
                     group.services = Some(seen);
                 }
             }
+            Event::WitnessReplied { reply } => self.witness_replied(reply),
             Event::Operator(order) => self.ordered(now, order),
         }
         Vec::new()
@@ -284,6 +291,16 @@ impl Node {
         };
         self.certificate.hear(heartbeat, echoed, holds_by, &self.setup.timing);
         self.issuer.hear(heartbeat, echoed.is_some());
+    }
+
+    fn witness_replied(&mut self, reply: Reply) {
+        if reply.node == self.setup.me && reply.session == self.setup.session {
+            self.grant.hear(reply, &self.setup.timing);
+            if self.grant.excludes(self.setup.me) {
+                // Rule 15: "you were excluded".
+                self.certificate.forget();
+            }
+        }
     }
 
     fn saved(&mut self, now: Instant, ticket: Ticket, saved: Option<Durable>) {

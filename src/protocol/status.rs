@@ -9,6 +9,7 @@ use super::moves::Hindrance;
 use super::node::Node;
 use super::peer::Liveness;
 use super::time::{Duration, Instant};
+use super::witness::Reply;
 
 use alloc::vec::Vec;
 
@@ -55,6 +56,8 @@ pub struct Status {
     pub deaf: bool,
     /// Somebody answered for a floating address lately.
     pub answered: Option<super::event::Answerer>,
+    /// What the witness says; `None` when none is configured.
+    pub witness: Option<WitnessSight>,
     /// The database.
     pub database: DatabaseSeen,
     /// The addresses, per group.
@@ -63,6 +66,15 @@ pub struct Status {
     pub services: Vec<Option<ServicesSeen>>,
     /// Role and health, per group.
     pub groups: Vec<GroupReport>,
+}
+
+/// The witness, as a node sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WitnessSight {
+    /// Its newest answer, and when the question to it left.
+    pub heard: Option<(Instant, Reply)>,
+    /// When this node's grant ends.
+    pub grant_ends: Option<Instant>,
 }
 
 impl Node {
@@ -99,6 +111,10 @@ impl Node {
                 .iter()
                 .find_map(|group| group.lan.answered.filter(|(at, _)| recent(*at)))
                 .map(|(_, by)| by),
+            witness: self.setup.arbitration.witness.then(|| WitnessSight {
+                heard: self.grant.heard().copied(),
+                grant_ends: self.grant.ends().filter(|ends| *ends > now),
+            }),
             database: self.database.clone(),
             presence: self.groups.iter().map(|group| group.presence).collect(),
             services: self.groups.iter().map(|group| group.services).collect(),

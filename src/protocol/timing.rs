@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::arbiter::Arbitration;
 use super::time::Duration;
 
 /// The pair's times. Symbols in brackets are those of the inequalities below.
@@ -47,6 +48,10 @@ pub struct Timing {
     pub certificate: Duration,
     /// Replication that makes no progress for this long while heartbeats live is broken (rule 17).
     pub replication_stall: Duration,
+    /// How long a witness's grant lasts, counted by the witness (G).
+    pub grant: Duration,
+    /// Between two renewals of the grant.
+    pub grant_renewal: Duration,
     /// A step that takes longer than this is given up.
     pub step_deadline: Duration,
     /// The critical services may be down for this long before the node's health falls.
@@ -78,6 +83,11 @@ impl Timing {
     /// time (rule 2); zero if nothing remains.
     pub fn lease(&self, promise: Duration) -> Duration {
         self.shrunk(promise).saturating_sub(self.release)
+    }
+
+    /// What a grant is worth to its holder, counted from when it sent the request (rule 11).
+    pub fn grant_usable(&self) -> Duration {
+        self.shrunk(self.grant).saturating_sub(self.release)
     }
 
     /// What is left of a certificate's life after drift (rule 15).
@@ -124,7 +134,7 @@ impl Timing {
     }
 
     /// The inequalities that do not hold, by number; empty when the pair is safe.
-    pub fn violations(&self) -> Vec<Violation> {
+    pub fn violations(&self, arbitration: Arbitration) -> Vec<Violation> {
         let mut found = Vec::new();
         let mut at_least = |number, rule, otherwise, left: Duration, right: Duration, fix| {
             if left < right {
@@ -226,6 +236,26 @@ impl Timing {
             certificate,
             ("certificate", self.unshrunk(certificate)),
         );
+        if arbitration.witness {
+            let certificate = round + self.lost_after + self.grant + self.arbiter;
+            at_least(
+                7,
+                "certificate (less drift) >= 2 (interval + delay) + lost_after + grant + arbiter",
+                "a healthy standby is held after a lasting fault",
+                self.certificate_usable(),
+                certificate,
+                ("certificate", self.unshrunk(certificate)),
+            );
+            let grant = self.grant_renewal + self.arbiter + self.release;
+            at_least(
+                10,
+                "grant (less drift) - release >= grant_renewal + arbiter",
+                "a healthy node that is alone gives up",
+                self.grant_usable(),
+                self.grant_renewal + self.arbiter,
+                ("grant", self.unshrunk(grant)),
+            );
+        }
         let grace = self.stretched(self.lost_after) + round;
         at_least(
             9,
@@ -239,10 +269,13 @@ impl Timing {
     }
 
     /// The longest stall that costs no service: with a live peer, and alone (inequality 13).
-    pub fn stall_tolerated(&self) -> (Duration, Duration) {
+    pub fn stall_tolerated(&self, arbitration: Arbitration) -> (Duration, Duration) {
         let with_peer = self.lease(self.lost_after).saturating_sub(self.round_trip());
-        let alone =
-            self.long_validity.saturating_sub(self.reference_period()).saturating_sub(self.arbiter);
+        let alone = if arbitration.witness {
+            self.grant_usable().saturating_sub(self.grant_renewal + self.arbiter * 2)
+        } else {
+            self.long_validity.saturating_sub(self.reference_period() + self.arbiter)
+        };
         (with_peer, alone)
     }
 

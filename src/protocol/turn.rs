@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
-use super::certificate::Sight;
+use super::certificate::{ArbiterWord, Sight};
 use super::compare;
 use super::event::DatabaseState;
 use super::health::Grade;
@@ -51,6 +51,7 @@ impl Node {
         self.drop_overdue(now);
         self.act(now, &mut actions);
         self.probe(now, &mut actions);
+        self.ask_witness(now, &mut actions);
         self.speak(now, &mut actions);
         self.clock.last = now;
         self.clock.due = self.deadline_after(now);
@@ -77,6 +78,7 @@ impl Node {
                     self.certificate.forget();
                 }
                 self.lease.lapse();
+                self.grant.give_up();
                 self.issuer.restart();
                 self.peer.acknowledged_receipt = None;
                 self.groups.iter_mut().for_each(|group| group.lan.forget());
@@ -93,6 +95,7 @@ impl Node {
                     self.retry_at = now + timing.lost_after;
                 }
                 self.claim = None;
+                self.grant.give_up();
                 self.orders.take_anyway = false;
             }
             Authority::Taking => {
@@ -154,7 +157,7 @@ impl Node {
         let peer_lone = self.peer.last.as_ref().map_or(Term::ZERO, |peer| peer.lone);
         let adopts = basis != Basis::Arbitration && self.contains_peer() == Some(true);
         Claim {
-            term: self.durable.term.max(self.peer.term()).next_for(self.setup.me),
+            term: self.next_term(),
             basis,
             promoting: false,
             failed: false,
@@ -177,10 +180,24 @@ impl Node {
             standby,
             contested,
             database: &self.database,
-            excluded: self.durable.peer_excluded,
-            waits: self.setup.durability != Durability::Async && self.setup.database,
+            excluded: self.durable.peer_excluded || self.grant.may_exclude_peer(self.setup.me),
+            waits: self.waits(),
+            arbiter: self.word_of_the_arbiter(now),
         };
         self.issuer.turn(now, sight, &self.setup.timing);
+    }
+
+    /// What the arbiter has to say to acknowledging alone (rules 9 and 17).
+    fn word_of_the_arbiter(&self, now: Instant) -> ArbiterWord {
+        if !self.setup.arbitration.witness {
+            ArbiterWord::None
+        } else if self.grant.holds(now) && self.grant.excludes_peer() {
+            ArbiterWord::PeerExcluded
+        } else if self.setup.durability == Durability::Strict {
+            ArbiterWord::Awaited
+        } else {
+            ArbiterWord::None
+        }
     }
 
     /// An action whose ending is overdue counts as not done: what is will be looked at again.
@@ -228,6 +245,8 @@ impl Node {
         at(Some(self.retry_at));
         at(Some(self.pending.save_retry));
         at(Some(self.pending.database_retry));
+        at(self.witness_due());
+        at(self.grant.ends());
         match self.authority {
             Authority::Asking | Authority::Taking => {
                 for group in &self.groups {

@@ -160,6 +160,7 @@ impl Lan {
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. }
             | Action::SendHeartbeat(_)
+            | Action::AskWitness(_)
             | Action::SaveState { .. }
             | Action::Database { .. }
             | Action::Services { .. } => {}

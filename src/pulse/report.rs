@@ -14,8 +14,9 @@ use crate::protocol::event::{DatabaseSeen, Event, Replica};
 use crate::protocol::heartbeat::Heartbeat;
 use crate::protocol::lead::{Authority, Why};
 use crate::protocol::node::Node;
-use crate::protocol::status::Status;
+use crate::protocol::status::{Status, WitnessSight};
 use crate::protocol::time::{Duration, Instant};
+use crate::protocol::witness::Reply;
 
 /// A snapshot is made at least this often.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
@@ -217,6 +218,7 @@ fn is_news(what: &Recorded) -> bool {
         Recorded::Action(action) => match action {
             Action::SendHeartbeat(_)
             | Action::ProbeLan { .. }
+            | Action::AskWitness(_)
             | Action::HoldAddresses { .. }
             | Action::Announce { .. } => false,
             Action::ReleaseAddresses { .. }
@@ -229,6 +231,7 @@ fn is_news(what: &Recorded) -> bool {
             | Event::HeartbeatReceived { .. }
             | Event::Lan { .. }
             | Event::AddressesSeen { .. }
+            | Event::WitnessReplied { .. }
             | Event::DatabaseSeen { ticket: None, .. } => false,
             Event::Announced { .. }
             | Event::StateSaved { .. }
@@ -258,6 +261,10 @@ fn headline(status: &Status) -> Status {
         peer_says,
         lease_ends: status.lease_ends.map(|_| Instant::ZERO),
         certificate_ends: status.certificate_ends.map(|_| Instant::ZERO),
+        witness: status.witness.map(|sight| WitnessSight {
+            heard: sight.heard.map(|(_, reply)| (Instant::ZERO, Reply { sequence: 0, ..reply })),
+            grant_ends: sight.grant_ends.map(|_| Instant::ZERO),
+        }),
         database,
         ..status.clone()
     }

@@ -154,6 +154,7 @@ impl<L: LanSide> Turning<L> {
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. } => self.lan.perform(now, &action, &mut self.produced),
+            Action::AskWitness(_) => {}
             Action::SaveState { .. } | Action::Database { .. } | Action::Services { .. } => {
                 return self.reporter.order(now, action);
             }

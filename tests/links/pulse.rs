@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use duotone::config::Floating;
 use duotone::protocol::action::Action;
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{Answerer, Event, LanSeen, Presence, ServicesSeen};
 use duotone::protocol::health::Grade;
@@ -48,11 +49,13 @@ fn timing() -> Timing {
         address_lifetime: MS(2000),
         lan_window: MS(3200),
         certificate: MS(3700),
+        grant: MS(250),
+        grant_renewal: MS(40),
         replication_stall: MS(2000),
         step_deadline: MS(10_000),
         critical_down: MS(5000),
     };
-    assert_eq!(timing.violations(), []);
+    assert_eq!(timing.violations(Arbitration::LAN), []);
     timing
 }
 
@@ -159,6 +162,7 @@ impl Host {
             config_hash: 1,
             dark_standby: false,
             policy: duotone::protocol::moves::Policy::DEFAULT,
+            arbitration: Arbitration::LAN,
         };
         let exchange = Exchange::new(Links::open(&every_kind(me)), identity(me, session), LATELY);
         let lan = FakeLan { me, owners: Arc::clone(owners) };

@@ -166,6 +166,8 @@ pub fn timing() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(3200),
         certificate: ms(4000),
+        grant: ms(2200),
+        grant_renewal: ms(500),
         replication_stall: ms(2000),
         step_deadline: ms(5000),
         critical_down: ms(10000),

@@ -313,6 +313,8 @@ pub fn timing() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(4000),
         certificate: ms(6000),
+        grant: ms(300),
+        grant_renewal: ms(50),
         replication_stall: ms(2000),
         step_deadline: ms(15_000),
         critical_down: ms(5000),

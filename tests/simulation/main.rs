@@ -43,5 +43,7 @@ mod trace;
 mod trouble_cables;
 mod trouble_hosts;
 mod trouble_orders;
+mod trouble_witness;
 mod trouble_work;
+mod witness;
 mod world;

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
@@ -128,6 +129,8 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
+        ["arbitration", "lan"] => settings.arbitration = Arbitration::LAN,
+        ["arbitration", "witness"] => settings.arbitration = Arbitration::WITNESS,
         ["durability", "strict"] => settings.durability = Durability::Strict,
         ["durability", "available"] => settings.durability = Durability::Available,
         ["durability", "async"] => settings.durability = Durability::Async,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::moves::Policy;
 use duotone::protocol::node::Durability;
 use duotone::protocol::timing::Timing;
@@ -10,6 +11,7 @@ use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 
 #[derive(Clone)]
 pub struct Settings {
+    pub arbitration: Arbitration,
     pub durability: Durability,
     /// Which moves need no order.
     pub policy: Policy,
@@ -19,6 +21,8 @@ pub struct Settings {
     pub worst: bool,
     /// Each host's clock against true time, in parts per million.
     pub ppm: [i64; 2],
+    /// The witness's clock, likewise.
+    pub witness_ppm: i64,
     /// Promotions may take this long.
     pub promotion: (Nanos, Nanos),
     /// Rewinds and copies may take this long.
@@ -30,12 +34,14 @@ pub struct Settings {
 impl Settings {
     pub fn plain() -> Settings {
         Settings {
+            arbitration: Arbitration::LAN,
             durability: Durability::Available,
             policy: Policy::DEFAULT,
             timing: voice(),
             eth0_path: true,
             worst: false,
             ppm: [0, 0],
+            witness_ppm: 0,
             promotion: (20 * MILLI, 120 * MILLI),
             copy: (200 * MILLI, 2 * SECOND),
             commits: (8 * MILLI, 40 * MILLI),
@@ -102,6 +108,8 @@ pub fn voice() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(2800),
         certificate: ms(3200),
+        grant: ms(250),
+        grant_renewal: ms(40),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(2000),
@@ -123,6 +131,8 @@ pub fn drifty() -> Timing {
 #[test]
 fn the_times_of_the_tests_are_safe() {
     for timing in [voice(), drifty()] {
-        assert_eq!(timing.violations(), Vec::new());
+        for arbitration in [Arbitration::LAN, Arbitration::WITNESS] {
+            assert_eq!(timing.violations(arbitration), Vec::new());
+        }
     }
 }
