@@ -265,6 +265,7 @@ impl World {
         if !self.hosts[host.index()].disk.copy_unfinished {
             self.break_rule(format!("rule 22: {host} overwrites its log without the mark on disk"));
         }
+        self.check_rewinds(host, old, source);
         let branch = &self.branches.0[old.branch];
         if branch.salvaged < old.position {
             self.break_rule(format!("P5: {host} throws rows away that were not salvaged"));

@@ -18,6 +18,7 @@ use crate::clock::{MILLI, SECOND};
 use crate::command::{self, parse_host, parse_span};
 use crate::dice::Dice;
 use crate::exceptions::Exceptions;
+use crate::mutated;
 use crate::settings::{Settings, drifty, voice};
 use crate::trace::Trace;
 use crate::world::World;
@@ -28,7 +29,7 @@ const RULE: &str = "----";
 fn every_scenario_tells_its_story() {
     let rewrite = std::env::var("REWRITE").is_ok();
     let only = std::env::var("SCENARIO").ok();
-    let compares = std::env::var("PROMISES").is_err();
+    let compares = !mutated::promises_only();
     let mut wrong = Vec::new();
     for path in scenarios() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -38,6 +39,9 @@ fn every_scenario_tells_its_story() {
         let text = fs::read_to_string(&path).unwrap();
         let played = play(&text);
         wrong.extend(played.wrong.iter().map(|what| format!("{name}: {what}")));
+        if let Some(what) = played.wrong.first() {
+            mutated::found(&format!("story {name}"), what);
+        }
         if rewrite {
             fs::write(&path, &played.text).unwrap();
         } else if compares && played.text != text {
@@ -111,7 +115,8 @@ fn play(text: &str) -> Played {
         }
     }
     if let Some(broken) = world.and_then(|world| world.checker.broken) {
-        played.wrong.push(broken);
+        // Whatever else is not as expected is so because the run ended there.
+        played.wrong.insert(0, broken);
     }
     if expectations == 0 {
         played.wrong.push("expects nothing".to_owned());

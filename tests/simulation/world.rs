@@ -217,6 +217,7 @@ impl World {
             }
         }
         self.check_owners();
+        self.check_two_actives();
     }
 
     fn step_inside(&mut self, host: NodeId, boot: u32, due: u64, what: Inside) {
