@@ -12,6 +12,7 @@ use super::outcome::Outcome;
 use super::ownership::Ownership;
 use super::scenario::{Contestant, Owners, Role, Statement};
 use super::yardstick::Waits;
+use crate::protocol::arbiter::Arbitration;
 
 /// Of which kind a breach is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +68,7 @@ pub struct Bearable {
 impl Bearable {
     /// Under a preset.
     pub fn of(preset: Preset) -> Self {
-        let (with_peer, alone) = preset.timing().stall_tolerated();
+        let (with_peer, alone) = preset.timing().stall_tolerated(Arbitration::LAN);
         Bearable { still: with_peer.min(alone), slow: Duration::from_millis(500) }
     }
 

@@ -113,6 +113,13 @@ impl Grant {
         self.heard.is_some_and(|(asked, reply)| asked >= silence && reply.ledger.names(me))
     }
 
+    /// The role was granted to this node last, or nothing is known.
+    fn names_holder(&self, me: NodeId) -> bool {
+        self.heard.is_none_or(|(_, reply)| {
+            reply.ledger.holder.is_some_and(|holder| holder.node == me)
+        })
+    }
+
     /// It has confirmed, in this role and in reply to a request for that purpose, that the peer is
     /// excluded (rule 17 d, C4).
     pub fn excludes_peer(&self) -> bool {
@@ -197,10 +204,14 @@ impl Grant {
             Some(Asked { sequence, wish, at });
         let mark = self.mark(wish);
         (mark.asked, mark.asked_at) = (sequence, at);
-        if wish == Wish::Release {
-            let since = self.releasing_since.unwrap_or(at);
-            self.give_up();
-            self.releasing_since = Some(since);
+        match wish {
+            Wish::Release => {
+                let since = self.releasing_since.unwrap_or(at);
+                self.give_up();
+                self.releasing_since = Some(since);
+            }
+            Wish::Grant { .. } => self.releasing_since = None,
+            Wish::Query | Wish::Exclude | Wish::Clear => {}
         }
         sequence
     }
@@ -263,7 +274,13 @@ impl Node {
                 if (alone && !deaf) || self.issuer.wants_lone() {
                     want(grant, timing.grant_renewal);
                 } else {
-                    want(Wish::Query, timing.calm_period());
+                    // It is on record who served last, and stands in nobody's way (C5).
+                    let on_record = self.grant.names_holder(self.setup.me);
+                    let wish = if on_record { Wish::Query } else { grant };
+                    want(wish, timing.calm_period());
+                    if gives_back {
+                        want(Wish::Release, brisk);
+                    }
                 }
                 let excludes = self.issuer.wants_lone() || self.issuer.lone();
                 if self.waits() && excludes && !self.grant.excludes_peer() {
