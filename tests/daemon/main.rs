@@ -4,6 +4,7 @@
 mod boot;
 mod cluster;
 mod database;
+mod failback;
 mod files;
 mod hostile;
 mod idle;
