@@ -249,16 +249,29 @@ fn show_logs(directory: &Path) {
             show_logs(&path);
         } else if path.extension().is_some_and(|kind| kind == "log") {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            if path.ends_with("calls.log") || path.ends_with("records.log") || lines.is_empty() {
+            let lines: Vec<&str> = text.lines().filter(|line| tells(line)).collect();
+            if is_a_client_s(&path) || lines.is_empty() {
                 continue;
             }
             eprintln!("--- {}", path.display());
-            for line in &lines[lines.len().saturating_sub(30)..] {
+            for line in &lines[lines.len().saturating_sub(60)..] {
                 eprintln!("    {line}");
             }
         }
     }
+}
+
+/// Numbers and times only.
+fn is_a_client_s(log: &Path) -> bool {
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    ["calls", "records", "job-"].iter().any(|client| name.starts_with(client))
+}
+
+/// Not what is said again and again while a database is away.
+fn tells(line: &str) -> bool {
+    ["service=\"kamailio\"", "FATAL:  the database system is", "database system is starting up"]
+        .iter()
+        .all(|noise| !line.contains(noise))
 }
 
 /// # Errors

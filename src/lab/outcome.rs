@@ -228,6 +228,8 @@ fn history(
     let mut salvaged = Vec::new();
     for name in NODES {
         salvaged.extend(salvage::rows(&stage.world.files.join(name).join("state"))?);
+        // A directory that was kept whole is a salvage too, if its rows can be read.
+        salvaged.extend(stage.kept_rows(&stage.world.files.join(name))?);
     }
     let phone =
         Client { name: "the phone".to_owned(), asked: 1..=stage.records.asked(), acknowledged };

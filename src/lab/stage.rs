@@ -217,6 +217,20 @@ impl Stage {
         Ok(())
     }
 
+    /// The rows of every data directory below a host's files that was kept instead of its rows.
+    pub fn kept_rows(&self, host: &Path) -> anyhow::Result<Vec<u64>> {
+        let mut rows = Vec::new();
+        for entry in std::fs::read_dir(host)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("pgdata.kept-") {
+                let place = self.files.join(format!("read-{name}"));
+                rows.extend(Autopsy::start(name, entry.path(), place).taken()?.rows()?.rows);
+            }
+        }
+        Ok(rows)
+    }
+
     /// Every log that was read so far.
     pub fn branches(&mut self) -> anyhow::Result<&[Branch]> {
         for taken in self.taken.drain(..) {

@@ -5,6 +5,7 @@ mod boot;
 mod cluster;
 mod database;
 mod durable_order;
+mod failback;
 mod files;
 mod hostile;
 mod idle;

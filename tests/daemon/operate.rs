@@ -39,7 +39,7 @@ fn history(pair: &Pair, node: usize) -> Vec<Value> {
 
 /// Waits for an entry; the newest of this kind.
 #[track_caller]
-fn entry(pair: &Pair, node: usize, kind: &str) -> Value {
+pub fn entry(pair: &Pair, node: usize, kind: &str) -> Value {
     let mut found = Value::Null;
     soon(&format!("{kind} is in the history"), || {
         let all = history(pair, node);
