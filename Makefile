@@ -3,6 +3,7 @@
 # make mutations  breaks the protocol rule by rule and demands that the simulator finds it
 # make mutants    breaks it anywhere (cargo-mutants), in shards: SHARD=0/8 FILES='src/protocol/lead.rs'
 # make simulate   millions of runs of the simulator: SEEDS=5000000
+# make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ FILES ?= src/protocol/*.rs
 SHARD ?= 0/1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations mutants simulate setup
+.PHONY: demo test mutations mutants simulate test-guests setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -41,6 +42,14 @@ simulate:
 	./tests/simulation/alone target/simulate
 	cd target/simulate && SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- \
 		--ignored --nocapture simulate::
+
+test-guests: setup
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make test-guests: QEMU's network needs root, and there is no sudo: run it as root" >&2; exit 5; fi
+	$(CARGO) build --release --locked
+	$(SUDO) ./tests/guests/build
+	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --locked --test guests -- \
+		--ignored --nocapture --test-threads 1
 
 setup:
 	@./.ci/setup
