@@ -108,6 +108,7 @@ impl Pair {
                     software: [0, 1, 0],
                     config_hash: 1,
                     dark_standby: false,
+                    references: true,
                     policy: duotone::protocol::moves::Policy::DEFAULT,
                     arbitration: Arbitration::LAN,
                 },

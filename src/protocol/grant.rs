@@ -115,9 +115,8 @@ impl Grant {
 
     /// The role was granted to this node last, or nothing is known.
     fn names_holder(&self, me: NodeId) -> bool {
-        self.heard.is_none_or(|(_, reply)| {
-            reply.ledger.holder.is_some_and(|holder| holder.node == me)
-        })
+        self.heard
+            .is_none_or(|(_, reply)| reply.ledger.holder.is_some_and(|holder| holder.node == me))
     }
 
     /// It has confirmed, in this role and in reply to a request for that purpose, that the peer is

@@ -162,6 +162,7 @@ impl Host {
             software: [0, 1, 0],
             config_hash: 1,
             dark_standby: false,
+            references: true,
             policy: duotone::protocol::moves::Policy::DEFAULT,
             arbitration: Arbitration::LAN,
         };

@@ -94,7 +94,7 @@ fn every_promise_is_kept_over_random_runs() {
         assert!(story.ends_with("kept every promise"), "seed {seed} breaks a promise");
         return;
     }
-    let many = number("SEEDS").unwrap_or(12_000);
+    let many = number("SEEDS").unwrap_or(18_000);
     let fresh = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(1, |since| since.as_nanos() as u64 / 1_000 * 1_000);

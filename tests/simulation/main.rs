@@ -39,6 +39,7 @@ mod simulate;
 mod slow;
 mod speed;
 mod standing;
+mod survival;
 mod trace;
 mod trouble_cables;
 mod trouble_hosts;

@@ -38,6 +38,7 @@ impl World {
             software: [0, 1, 0],
             config_hash: 7,
             dark_standby: false,
+            references: true,
             policy: self.settings.policy,
             arbitration: self.settings.arbitration,
         };
