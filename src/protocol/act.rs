@@ -103,7 +103,12 @@ impl Node {
 
     fn save(&mut self, now: Instant, state: Durable, actions: &mut Vec<Action>) {
         let unreadable = self.damaged && !self.orders.recover;
-        if unreadable || self.pending.save.is_some() || now < self.pending.save_retry {
+        // What is to be recovered depends on what the database has, once that can be seen.
+        let unseen = self.orders.recover
+            && self.setup.database
+            && matches!(self.database.state, DatabaseState::Unknown | DatabaseState::Starting)
+            && now.since(self.started) < self.setup.timing.step_deadline;
+        if unreadable || unseen || self.pending.save.is_some() || now < self.pending.save_retry {
             return;
         }
         let ticket = self.ticket();

@@ -14,12 +14,7 @@ impl Node {
     pub(super) fn desired(&self, now: Instant) -> Durable {
         let mut desired = self.durable;
         if self.orders.recover {
-            // Nobody knows what the disk said: the log may hold anything, and is brought back,
-            // unless the peer's is no better.
-            let peer = self.peer.last.as_ref().and_then(|peer| peer.log.as_ref());
-            desired.copy_unfinished =
-                self.setup.database && !peer.is_some_and(|log| log.unfinished);
-            return desired;
+            return self.desire_of_recovery(desired);
         }
         match (self.authority, self.claim) {
             (Authority::Taking | Authority::Active, Some(claim)) => {
@@ -30,6 +25,27 @@ impl Node {
             (Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking, _) => {
                 self.desire_of_waiting(now, &mut desired)
             }
+        }
+        desired
+    }
+
+    /// Nobody knows what the disk said: the log may hold anything, and is brought back, unless the
+    /// peer's is no better. Then it is served under names of its own: what the peer's branches were
+    /// called may be forgotten there too, and equal numbers prove nothing.
+    fn desire_of_recovery(&self, mut desired: Durable) -> Durable {
+        let peer = self.peer.last.as_ref().and_then(|peer| peer.log.as_ref());
+        match self.log().filter(|_| peer.is_some_and(|log| log.unfinished)) {
+            Some(log) => {
+                desired.term = self.next_term();
+                let oldest = log.forks.first().map_or(log.timeline, |fork| fork.timeline);
+                desired.branches = log
+                    .segments()
+                    .filter(|segment| segment.timeline > oldest)
+                    .fold(Branches::NONE, |names, segment| {
+                        names.with(segment.timeline, desired.term)
+                    });
+            }
+            None => desired.copy_unfinished = self.setup.database,
         }
         desired
     }

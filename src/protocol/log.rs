@@ -88,7 +88,7 @@ impl Log {
     }
 
     /// The timelines that it came through, and the one that it is on, which ends at its position.
-    fn segments(&self) -> impl Iterator<Item = Fork> + '_ {
+    pub(super) fn segments(&self) -> impl Iterator<Item = Fork> + '_ {
         let last = Fork { timeline: self.timeline, at: self.position, branch: self.branch };
         self.forks.iter().copied().chain([last])
     }
