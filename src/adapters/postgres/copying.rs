@@ -119,7 +119,9 @@ impl Database {
                 })
                 .await?
             }
-            Some(Mark::Changing { .. } | Mark::Salvaging | Mark::Own) | None => None,
+            Some(Mark::Changing { .. } | Mark::Salvaging | Mark::Fetched | Mark::Own) | None => {
+                None
+            }
         };
         let new = match complete {
             Some(new) => new,

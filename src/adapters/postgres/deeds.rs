@@ -78,6 +78,10 @@ impl Database {
             Some(Mark::Changing { keep } | Mark::Copied { keep, .. }) => {
                 self.finish_copy(&places, &owner, keep, by).await
             }
+            Some(Mark::Fetched) => {
+                let primary = primary_conninfo(&self.postgres, &self.own_name);
+                self.launch_as_standby(&owner, &primary, by).await
+            }
             Some(Mark::Salvaging | Mark::Own) | None => {
                 // Whom it follows is decided after the logs were compared: a receiver that finds the
                 // number of its own timeline at the peer overwrites its own branch with that.
@@ -159,9 +163,14 @@ impl Database {
         self.start_as_standby(by).await?;
         // The node has compared the logs, or does not order this.
         let places = self.places().await?;
-        self.change_files(by, move |_| places.remove_mark()).await?;
+        let fetched = self.mark(&places).await? == Some(Mark::Fetched);
         let again = self.receiving.ordered();
         let seen = self.look_again().await;
+        if fetched && seen.state != DatabaseState::Standby {
+            // It follows already, and is not consistent yet.
+            return Ok(());
+        }
+        self.change_files(by, move |_| places.remove_mark()).await?;
         if again && let Some(log) = &seen.log {
             self.gone = self.is_gone(log).await?;
             if self.gone {

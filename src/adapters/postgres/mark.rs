@@ -94,6 +94,9 @@ pub(super) enum Mark {
         /// The end of the name under which it is kept, if its rows could not be salvaged.
         keep: Option<String>,
     },
+    /// Its files are the peer's, and need more of the peer's log before they are consistent: it is
+    /// started only as one that follows. (Without the peer it would wait for that log for ever.)
+    Fetched,
     /// A copy of the peer's is complete in `.new`, the directory with this inode.
     Copied {
         /// Of `.new`.
@@ -143,7 +146,7 @@ impl Places {
             serde_json::from_str(&text).map_err(|error| trouble(&path)(io::Error::other(error)))?;
         let (there, of) = (inode(&self.data), record.of);
         let is_meant = match &record.mark {
-            Mark::Own | Mark::Salvaging => there == Some(of),
+            Mark::Own | Mark::Salvaging | Mark::Fetched => there == Some(of),
             Mark::Changing { .. } => there.is_none_or(|there| there == of),
             // It is there, or was swapped in already.
             Mark::Copied { new, .. } => there.is_none_or(|there| there == of || there == *new),

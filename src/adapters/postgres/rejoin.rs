@@ -59,6 +59,10 @@ impl Database {
             self.stop_now(by).await?;
             return self.finish_copy(&places, &owner, keep, by).await;
         }
+        if mark == Some(Mark::Fetched) && !self.comes_up(&places, by).await? {
+            // It holds nothing of its own any more.
+            return self.copy(&places, &owner, None, by).await;
+        }
         self.report(Phase::Comparing, 0, None);
         let (log, system_id) = self.end_of_log(by).await?;
         let source = self.source(&owner).await?;
@@ -89,6 +93,19 @@ impl Database {
                 self.leave_branch(&places, &owner, &lost, by).await
             }
         }
+    }
+
+    /// Whether files that were fetched before become consistent by following the peer.
+    async fn comes_up(&mut self, places: &Places, by: Deadline) -> Result<bool, Trouble> {
+        self.report(Phase::Starting, 0, None);
+        self.start_as_standby(by).await?;
+        self.until_streaming(STREAM_WITHIN).await;
+        let up = self.look_again().await.state == DatabaseState::Standby;
+        if up {
+            let there = places.clone();
+            self.change_long(move |_| there.remove_mark()).await?;
+        }
+        Ok(up)
     }
 
     /// Where the own log ends, as the server says in recovery.
@@ -292,13 +309,19 @@ impl Database {
         self.change_long(move |data| {
             there.restore_config(data)?;
             files::put_standby_signal(data, &for_files)?;
-            there.remove_mark()
+            there.set_mark(&Mark::Fetched, &for_files)
         })
         .await?;
         let primary = primary_conninfo(&self.postgres, &self.own_name);
         self.launch_as_standby(owner, &primary, by).await?;
         self.until_streaming(STREAM_WITHIN).await;
-        if self.look_again().await.streaming {
+        let seen = self.look_again().await;
+        if seen.state == DatabaseState::Standby {
+            // It answers, so it is consistent.
+            let there = places.clone();
+            self.change_long(move |_| there.remove_mark()).await?;
+        }
+        if seen.streaming {
             self.clear(places).await?;
         }
         Ok(())
