@@ -73,7 +73,7 @@ impl Guest {
         qemu.arg("-initrd").arg(self.images.join("initrd"));
         let name = NAMES[self.number];
         qemu.arg("-append").arg(format!(
-            "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 panic=-1 systemd.hostname={name}"
+            "console=ttyS0 root=/dev/vda rw quiet no_timer_check net.ifnames=0 panic=-1 systemd.hostname={name}"
         ));
         qemu.args(["-nodefaults", "-device", "virtio-rng-pci", "-device", "i6300esb"]);
         qemu.arg("-serial").arg(format!("file:{}", console.display()));

@@ -20,7 +20,7 @@ preset = "seconds"
 
 [timing]
 delay = "1s"
-lost_after = "30s"
+lost_after = "20s"
 release = "2s"
 arbiter = "2s"
 probe_interval = "500ms"
@@ -181,6 +181,9 @@ fn handed_over(guest: &Guest) -> anyhow::Result<()> {
 
 fn started(guest: &Guest) -> anyhow::Result<()> {
     let check = guest.agent.shell_for(SLOW, "duotone config check")?;
-    ensure!(check.code == 0, "{}: config check: {check:?}", NAMES[guest.number]);
+    // Step 5 stopped the server: nothing else may be found.
+    let stopped =
+        check.out.contains("database not reachable") && check.err.starts_with("1 finding");
+    ensure!(check.code == 0 || stopped, "{}: config check: {check:?}", NAMES[guest.number]);
     guest.agent.run_for(SLOW, "systemctl daemon-reload && systemctl enable --now duotone").map(drop)
 }
