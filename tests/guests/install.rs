@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::guest::{Guest, NAMES};
+use crate::guest::{Guest, NAMES, installed};
 use crate::network::run;
 use crate::watch;
 
@@ -85,6 +85,9 @@ pub fn payload(directory: &Path) -> anyhow::Result<()> {
 
 /// Steps 1 to 7 on both; the key.
 pub fn pair(guests: &[Guest; 2], key: &str) -> anyhow::Result<()> {
+    if installed().is_some() {
+        return both(guests, started);
+    }
     both(guests, starts_by_itself)?;
     both(guests, |guest| programs(guest, key))?;
     both(guests, servers)?;
