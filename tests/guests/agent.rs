@@ -38,6 +38,8 @@ impl Agent {
     pub fn shell_for(&self, limit: Duration, script: &str) -> anyhow::Result<Said> {
         let end = Instant::now() + limit;
         let mut session = Session::open(&self.socket, ANSWER)?;
+        // A manager that has not run for half a minute is no dead one.
+        let script = format!("export SYSTEMD_BUS_TIMEOUT=900s\n{script}");
         let begun = session.ask(
             "guest-exec",
             json!({ "path": "/bin/bash", "arg": ["-c", script], "capture-output": true }),

@@ -13,13 +13,13 @@ use crate::results::Results;
 type Case = fn(&mut Pair) -> anyhow::Result<String>;
 
 const CASES: &[(&str, Case)] = &[
-    ("boot", boot),
     ("power cut", power_cut),
-    ("kernel panic", kernel_panic),
     ("pause", pause),
-    ("unit restart", restarts::unit_restart),
     ("unit stop", restarts::unit_stop),
     ("WatchdogSec", restarts::watchdog),
+    ("unit restart", restarts::unit_restart),
+    ("kernel panic", kernel_panic),
+    ("boot", boot),
 ];
 
 /// Runs them all, or those that `GUESTS_CASES` names (with commas).
@@ -32,6 +32,7 @@ pub fn run(results: &mut Results) -> anyhow::Result<()> {
     pair.rows_flow(3)?;
     results.passed("installed", "a good pair, set up by the README's steps");
     for (name, case) in CASES.iter().filter(|(name, _)| wanted(name)) {
+        eprintln!("guests: {name}");
         match case(&mut pair) {
             Ok(seen) => results.passed(name, &seen),
             Err(error) => {

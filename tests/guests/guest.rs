@@ -22,6 +22,11 @@ pub const NAMES: [&str; 2] = ["pbx-a", "pbx-b"];
 /// Two guests at once on two busy cores, emulated.
 const BOOT: Duration = Duration::from_secs(900);
 
+/// The directory of an earlier run (`GUESTS_KEEP=1`) whose guests are installed: begins there.
+pub fn installed() -> Option<PathBuf> {
+    std::env::var_os("GUESTS_INSTALLED").map(PathBuf::from)
+}
+
 pub struct Guest {
     pub number: usize,
     pub agent: Agent,
@@ -37,9 +42,13 @@ impl Guest {
     /// With an empty layer of its own; off.
     pub fn new(number: usize, directory: &Path, images: &Path) -> anyhow::Result<Guest> {
         let file = |kind: &str| directory.join(format!("{}.{kind}", NAMES[number]));
+        let (format, under) = match installed() {
+            Some(kept) => ("qcow2", kept.join(format!("{}.disk", NAMES[number]))),
+            None => ("raw", images.join("root.img")),
+        };
         run(Command::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
-            .arg(images.join("root.img"))
+            .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
+            .arg(under)
             .arg(file("disk")))?;
         Ok(Guest {
             number,
@@ -73,7 +82,7 @@ impl Guest {
         qemu.arg("-initrd").arg(self.images.join("initrd"));
         let name = NAMES[self.number];
         qemu.arg("-append").arg(format!(
-            "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 panic=-1 systemd.hostname={name}"
+            "console=ttyS0 root=/dev/vda rw quiet no_timer_check net.ifnames=0 panic=-1 systemd.hostname={name}"
         ));
         qemu.args(["-nodefaults", "-device", "virtio-rng-pci", "-device", "i6300esb"]);
         qemu.arg("-serial").arg(format!("file:{}", console.display()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::guest::{Guest, NAMES};
+use crate::guest::{Guest, NAMES, installed};
 use crate::network::run;
 use crate::watch;
 
@@ -20,7 +20,7 @@ preset = "seconds"
 
 [timing]
 delay = "1s"
-lost_after = "30s"
+lost_after = "20s"
 release = "2s"
 arbiter = "2s"
 probe_interval = "500ms"
@@ -85,6 +85,9 @@ pub fn payload(directory: &Path) -> anyhow::Result<()> {
 
 /// Steps 1 to 7 on both; the key.
 pub fn pair(guests: &[Guest; 2], key: &str) -> anyhow::Result<()> {
+    if installed().is_some() {
+        return both(guests, started);
+    }
     both(guests, starts_by_itself)?;
     both(guests, |guest| programs(guest, key))?;
     both(guests, servers)?;
@@ -181,6 +184,9 @@ fn handed_over(guest: &Guest) -> anyhow::Result<()> {
 
 fn started(guest: &Guest) -> anyhow::Result<()> {
     let check = guest.agent.shell_for(SLOW, "duotone config check")?;
-    ensure!(check.code == 0, "{}: config check: {check:?}", NAMES[guest.number]);
+    // Step 5 stopped the server: nothing else may be found.
+    let stopped =
+        check.out.contains("database not reachable") && check.err.starts_with("1 finding");
+    ensure!(check.code == 0 || stopped, "{}: config check: {check:?}", NAMES[guest.number]);
     guest.agent.run_for(SLOW, "systemctl daemon-reload && systemctl enable --now duotone").map(drop)
 }

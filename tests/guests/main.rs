@@ -28,6 +28,6 @@ fn real_guests() {
     if let Err(error) = cases::run(&mut results) {
         results.failed("set-up", &format!("{error:#}"));
     }
-    results.write();
+    eprintln!("{}", results.table());
     assert!(results.good(), "\n{}", results.table());
 }

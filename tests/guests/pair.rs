@@ -19,8 +19,8 @@ use crate::watch;
 use crate::wire::Ear;
 use crate::writer::Writer;
 
-/// One byte, 32 times.
-const KEY: u8 = 0x5d;
+/// Half of the pair's key, twice.
+const KEY: u128 = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff;
 
 /// Far longer than anything takes on a machine that does something else as well.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -62,9 +62,11 @@ impl Pair {
         for guest in &mut guests {
             guest.booted()?;
         }
-        let keys = Keys { current: Key::new(&[KEY; 32]), old: None };
+        let half = KEY.to_be_bytes();
+        let key = std::array::from_fn(|at| half[at % half.len()]);
+        let keys = Keys { current: Key::new(&key), old: None };
         let ear = Ear::new(&network, PairTag::of("guests"), keys)?;
-        install::pair(&guests, &format!("{KEY:02x}").repeat(32))?;
+        install::pair(&guests, &format!("{KEY:032x}").repeat(2))?;
         let writer = Writer::start(&network)?;
         Ok(Pair { guests, writer, ear, network, directory })
     }
@@ -150,9 +152,10 @@ impl Pair {
         file.load()?.context("no state file")
     }
 
-    /// Nobody else held the address meanwhile; `window` is what a pause may cost.
+    /// Nobody else held the address since this was asked last; `window` is what a pause may cost.
     pub fn never_two(&self, window: Duration) -> anyhow::Result<()> {
         let both = watch::both(self.guests.each_ref().map(|guest| &guest.watch));
+        self.guests.iter().for_each(|guest| guest.watch.forget());
         // Two emulated clocks are laid over one another no better than this.
         let blur = Duration::from_millis(300);
         match both.first() {

@@ -34,6 +34,8 @@ impl Results {
         eprintln!("guests: {after} s: {case}: {outcome}: {seen}");
         let seen = seen.lines().next().unwrap_or_default().replace('|', "/");
         self.rows.push((case.to_owned(), outcome, seen));
+        // After each case: a run that is broken off has said what it saw until then.
+        self.write();
     }
 
     pub fn good(&self) -> bool {
@@ -49,8 +51,7 @@ impl Results {
     }
 
     /// Nothing is written of a run that was told to leave cases out.
-    pub fn write(&self) {
-        eprintln!("{}", self.table());
+    fn write(&self) {
         if std::env::var_os("GUESTS_CASES").is_some() {
             return;
         }

@@ -63,6 +63,11 @@ impl Watch {
         self.runs.lock().unwrap().push(Vec::new());
     }
 
+    /// What was seen is judged; the present run goes on.
+    pub fn forget(&self) {
+        *self.runs.lock().unwrap() = vec![Vec::new()];
+    }
+
     pub fn last(&self) -> Option<Look> {
         self.runs.lock().unwrap().iter().rev().find_map(|run| run.last().copied())
     }
