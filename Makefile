@@ -34,8 +34,8 @@ mutations:
 # with all of them and the grids by hand.
 mutants:
 	./tests/simulation/alone target/mutants
-	cd target/mutants && SEEDS=400 $(CARGO) mutants --in-place --no-shuffle --baseline run \
-		--shard '$(SHARD)' -f '$(FILES)' --timeout 240 --minimum-test-timeout 240 -- \
+	cd target/mutants && SEEDS=300 $(CARGO) mutants --in-place --no-shuffle --iterate \
+		--shard '$(SHARD)' -f '$(FILES)' -C --offline --timeout 240 -- \
 		--test decisions --test simulation -- --skip every_pair --skip every_fault
 
 simulate:
