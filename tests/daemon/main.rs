@@ -16,4 +16,5 @@ mod rejoin;
 mod systemd;
 mod takeover;
 mod upkeep;
+mod witness;
 mod world;
