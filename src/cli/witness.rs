@@ -131,6 +131,7 @@ fn pair_lines(page: &mut String, pair: &Value) {
         let _ = writeln!(page, "  NOTHING IS ANSWERED: the ledger cannot be written: {error}");
     }
     let counts = counts(pair.get("counters"), None);
+    let counts = if counts.is_empty() { "none" } else { counts.as_str() };
     let _ = writeln!(page, "  {:<18} {counts}", "requests");
     let refused = self::counts(pair.get("refused"), None);
     if !refused.is_empty() {

@@ -62,13 +62,21 @@ impl Drop for Witness {
     }
 }
 
-/// What the witness has of the pair.
-fn ledger(pair: &Pair) -> Value {
+/// How the witness stands.
+fn status(pair: &Pair) -> Value {
     let config = pair.world.files(X).join("witness.toml");
     let mut command = Command::new(DUOTONE);
     let said = said(command.args(["witness", "status", "--json", "--config"]).arg(config));
-    let status: Value = serde_json::from_str(&said.out).unwrap_or_default();
-    status["pairs"][0].clone()
+    serde_json::from_str(&said.out).unwrap_or_default()
+}
+
+/// What the witness has of the pair.
+fn ledger(pair: &Pair) -> Value {
+    status(pair)["pairs"][0].clone()
+}
+
+fn up(pair: &Pair) -> Duration {
+    Duration::from_millis(status(pair)["up_ms"].as_u64().unwrap_or(0))
 }
 
 /// A pair that serves and hears its witness.
@@ -169,6 +177,8 @@ fn a_witness_that_is_down_harms_nothing_and_is_missed_in_time() {
 fn nodes_that_lose_each_other_keep_one_owner() {
     let Some((pair, active, _witness)) = settled() else { return };
     let standby = 1 - active;
+    // A witness that knows of no grant refuses everybody for one grant and one certificate.
+    soon("the witness has been up for long enough", || up(&pair) >= Duration::from_secs(14));
     split(&pair, true);
     soon("the witness refuses the standby what the active node has", || {
         let status = pair.status(standby);
