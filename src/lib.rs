@@ -4,13 +4,14 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`protocol`] | the decision, pure: events and times in, actions out |
-//! | [`wire`] | bytes and tag of a heartbeat |
+//! | [`wire`] | bytes and tag of a heartbeat, and of the words with the witness |
 //! | [`config`] | the file, read into one validated value; every default and preset |
 //! | [`pulse`] | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
 //! | `daemon` | joins the three above; nothing else does |
 //! | [`cli`] | one file per verb family |
 //! | [`logging`] | where the log goes: journal, standard error, syslog |
+//! | [`witness`] | the service on a third host that grants the role to one node at a time |
 //! | `lab` | two hosts on one machine, for the demo and the tests |
 //!
 //! Dependencies point one way: `protocol` knows nobody; `wire` knows the protocol's types; `pulse`
@@ -28,3 +29,4 @@ pub mod logging;
 pub mod protocol;
 pub mod pulse;
 pub mod wire;
+pub mod witness;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use duotone::cli::demo::Demo;
 use duotone::cli::{self, Error, Exit, Parts};
-use duotone::config::Config;
+use duotone::config::{Config, WitnessConfig};
 use duotone::protocol::event::Presence;
 use duotone::protocol::table;
-use duotone::{daemon, lab, logging, pulse};
+use duotone::{daemon, lab, logging, pulse, witness};
 
 fn main() -> ExitCode {
     // What the lab runs inside its hosts is not for people, and not of the command line.
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         database,
         history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
+        witness: be_witness,
         table: || Ok(table::print(&table::table())),
     })
 }
@@ -30,6 +31,15 @@ fn run(config: Config, file: &Path, node: Option<&str>) -> Result<Exit, Error> {
     logging::start(config.syslog).map_err(Error::other)?;
     let source = daemon::Source { path: file.to_owned(), node: node.map(str::to_owned) };
     daemon::run(config, source).map_err(|error| {
+        tracing::error!("{error}");
+        Error::other(error)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn be_witness(config: &WitnessConfig) -> Result<Exit, Error> {
+    logging::start(config.syslog).map_err(Error::other)?;
+    witness::run(config).map_err(|error| {
         tracing::error!("{error}");
         Error::other(error)
     })?;

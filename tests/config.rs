@@ -101,7 +101,16 @@ fn each_mistake_in_pair_nodes_and_links_says_what_to_write() {
         ("name = \"office\"", "", "[pair]: name is missing"),
         ("name = \"office\"", "name = \"o\"\npreset = \"voise\"", "did you mean \"voice\"?"),
         ("name = \"office\"", "name = \"o\"\ndurability = \"safe\"", "\"strict\", \"available\""),
-        ("name = \"office\"", "name = \"o\"\narbitration = [\"witness\"]", "knows [\"lan\"]"),
+        (
+            "name = \"office\"",
+            "name = \"o\"\narbitration = [\"witness\"]",
+            "[witness] is missing; write [witness] with address = \"192.0.2.9:4690\"",
+        ),
+        (
+            "name = \"office\"",
+            "name = \"o\"\narbitration = [\"watchdog\"]",
+            "write \"lan\" or \"witness\"",
+        ),
         ("name = \"office\"", "name = \"o\"\narbitration = []", "needs an arbiter"),
         ("name = \"office\"", "name = \"o\"\nkey_file = \"pair.key\"", "not a whole path"),
         ("name = \"office\"", "name = \"o\"\nsyslog = \"yes\"", "write it without quotes"),

@@ -55,6 +55,7 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("src/adapters", &["crate::pulse", "crate::daemon", "crate::cli", "crate::lab"]),
+    ("src/witness", &["crate::pulse", "crate::daemon", "crate::cli", "crate::lab"]),
     (
         "src/config",
         &["crate::pulse", "crate::adapters", "crate::daemon", "crate::cli", "crate::lab"],

@@ -4,10 +4,13 @@
 pub mod clock;
 pub mod control_socket;
 pub mod history_file;
+pub mod ledger_file;
 pub mod maintenance_file;
 pub mod postgres;
 pub mod probes;
 pub mod process;
 pub mod salvage;
+pub mod service_manager;
 pub mod services;
+pub mod state_directory;
 pub mod state_file;

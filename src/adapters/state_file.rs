@@ -6,18 +6,19 @@
 //!
 //! Every function here blocks on the disk: call it on a blocking thread.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use sha2::{Digest, Sha256};
 
+use super::state_directory::{self, StateDirectory};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{NodeId, Session, Term};
 use crate::protocol::log::Branches;
 
+pub use super::state_directory::OpenError;
+
+const NAME: &str = "state";
 const MAGIC: &[u8; 8] = b"duotone\x01";
 const VERSION: u16 = 1;
 const HEADER: usize = MAGIC.len() + 2 + 4;
@@ -27,32 +28,9 @@ const TERM: usize = 9;
 const CHECKSUM: usize = 32;
 const TOTAL: usize = HEADER + BODY + CHECKSUM;
 
-/// The state directory, locked for the life of this value: two daemons never share one.
+/// The file, in a directory that is locked for the life of this value.
 #[derive(Debug)]
-pub struct StateFile {
-    directory: PathBuf,
-    /// Holds the lock (`flock(2)`); the kernel drops it with the process.
-    _lock: File,
-}
-
-/// The state directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds its lock.
-    #[error(
-        "state directory {0} is in use by another duotone daemon: stop that one first, or give \
-         this node a state_dir of its own"
-    )]
-    InUse(PathBuf),
-    /// It could not be made or locked.
-    #[error("state directory {directory}: {error}: make it a directory that the daemon can write")]
-    Io {
-        /// The directory.
-        directory: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-}
+pub struct StateFile(StateDirectory);
 
 /// What is on disk cannot be relied on.
 #[derive(Debug, thiserror::Error)]
@@ -102,57 +80,24 @@ pub enum SaveError {
 impl StateFile {
     /// Makes the directory if need be (mode 0700) and locks it.
     pub fn open(directory: &Path) -> Result<StateFile, OpenError> {
-        let io = |error| OpenError::Io { directory: directory.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(directory.join("lock"))
-            .map_err(io)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(StateFile { directory: directory.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(directory.to_owned())),
-            Err(error) => Err(io(error.into())),
-        }
+        StateDirectory::open(directory).map(StateFile)
     }
 
     /// Where the state is.
     pub fn path(&self) -> PathBuf {
-        self.directory.join("state")
+        self.0.path().join(NAME)
     }
 
     /// What the disk remembers; `None` if nothing was ever written.
     pub fn load(&self) -> Result<Option<Durable>, Damaged> {
-        let mut file = match File::open(self.path()) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::with_capacity(TOTAL);
-        // Bounded: one byte too many already tells.
-        Read::by_ref(&mut file).take(TOTAL as u64 + 1).read_to_end(&mut bytes)?;
-        decode(&bytes).map(Some)
+        self.0.read(NAME, TOTAL)?.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Puts `state` on disk, durably and as a whole, and returns what was then read back.
     ///
     /// After an error the old value or the new one is on disk: it is not known which.
     pub fn save(&self, state: &Durable) -> Result<Durable, SaveError> {
-        let temporary = self.directory.join("state.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&encode(state))?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, self.path())?;
-        // The rename is on disk only with its directory.
-        File::open(&self.directory)?.sync_all()?;
+        self.0.replace(NAME, &encode(state))?;
         self.load().map_err(SaveError::ReadBack)?.ok_or(SaveError::Gone)
     }
 }
@@ -163,12 +108,7 @@ impl StateFile {
 /// # Errors
 /// There is none, or the system refused.
 pub fn put_aside(directory: &Path) -> io::Result<PathBuf> {
-    let numbered = |n: u32| directory.join(format!("state.damaged-{n}"));
-    let free = (1..).map(numbered).find(|path| fs::symlink_metadata(path).is_err());
-    let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
-    fs::rename(directory.join("state"), &free)?;
-    File::open(directory)?.sync_all()?;
-    Ok(free)
+    state_directory::put_aside(directory, NAME)
 }
 
 fn encode(state: &Durable) -> Vec<u8> {

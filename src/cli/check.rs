@@ -76,11 +76,24 @@ fn paths(text: &mut String, config: &Config) {
     let references: Vec<String> = floating.references.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "\nfloating on {}: {} ({mode})", floating.interface, list.join(", "));
     let _ = writeln!(text, "  references: {}", references.join(", "));
+    if !config.witness.is_empty() {
+        let witness: Vec<String> = config.witness.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            text,
+            "\nwitness: {} (its grant is necessary; the LAN only vetoes)",
+            witness.join(", ")
+        );
+    }
 }
 
 fn times(text: &mut String, config: &Config) {
     let t = &config.timing;
     let (with_peer, alone) = t.stall_tolerated(config.arbitration);
+    let witness = [
+        ("grant", t.grant, "how long the witness's grant lasts"),
+        ("grant_renewal", t.grant_renewal, "between two renewals of it"),
+    ];
+    let witness = if config.arbitration.witness { &witness[..] } else { &[] };
     let rows: [(&str, Duration, &str); 17] = [
         ("interval", t.interval, "between two heartbeats"),
         ("delay", t.delay, "worst one-way delay and lateness assumed"),
@@ -101,7 +114,8 @@ fn times(text: &mut String, config: &Config) {
         ("lease", t.lease(t.lost_after), "what one echo of the standby is worth"),
     ];
     text.push_str("\ntimes (every inequality holds):\n");
-    for (key, value, meaning) in rows {
+    for (key, value, meaning) in rows.iter().chain(witness) {
+        let value = *value;
         let _ = writeln!(text, "  {key:<19} {:>10}  {meaning}", time(value));
     }
     let _ =

@@ -70,6 +70,12 @@ pub enum Error {
          duotone`, or pass --socket PATH"
     )]
     NotRunning(String),
+    /// The same, of a witness.
+    #[error(
+        "the witness is not running (nobody listens on {0}); start it with `systemctl start \
+         duotone-witness`, or pass --socket PATH"
+    )]
+    NoWitness(String),
     /// It listens and does not answer.
     #[error("the daemon does not answer on {0}: {1}; see `journalctl -u duotone`")]
     Silent(String, String),
@@ -107,7 +113,7 @@ impl Error {
         match self {
             Error::Key(KeyError::Denied(_)) | Error::Denied(_) => Exit::Permission,
             Error::Configuration(_) | Error::Key(_) | Error::Host(_) => Exit::Configuration,
-            Error::NotRunning(_) | Error::Silent(..) => Exit::NotRunning,
+            Error::NotRunning(_) | Error::NoWitness(_) | Error::Silent(..) => Exit::NotRunning,
             Error::Refused(_) => Exit::Refused,
             Error::Usage(_) => Exit::Usage,
             Error::Answer(_) | Error::NotBuiltIn(_) | Error::Output(_) | Error::Other(_) => {

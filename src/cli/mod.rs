@@ -14,6 +14,7 @@ mod orders;
 mod parts;
 mod salvage;
 mod switches;
+mod witness;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,15 +39,10 @@ struct Command {
 /// What every verb accepts.
 #[derive(Args, Clone, Debug)]
 struct Options {
-    /// The configuration file, the same on both hosts
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "DUOTONE_CONFIG",
-        default_value = "/etc/duotone/duotone.toml"
-    )]
-    config: PathBuf,
+    /// The configuration file, the same on both hosts; of the verbs of `witness`, its own file
+    /// [default: /etc/duotone/duotone.toml or /etc/duotone/witness.toml]
+    #[arg(long, global = true, value_name = "PATH", env = "DUOTONE_CONFIG")]
+    config: Option<PathBuf>,
     /// Which node this is, when the host name does not say so
     #[arg(long, global = true, value_name = "NAME", env = "DUOTONE_NODE")]
     node: Option<String>,
@@ -58,7 +54,7 @@ struct Options {
 impl Options {
     /// The configuration with its keys, and with the socket of the command line.
     fn load(&self) -> Result<Config, Error> {
-        let mut config = Config::load(&self.config, self.node.as_deref())?;
+        let mut config = Config::load(&self.config(), self.node.as_deref())?;
         if let Some(socket) = &self.socket {
             config.socket.clone_from(socket);
         }
@@ -67,7 +63,17 @@ impl Options {
 
     /// The socket to ask; the file need not be valid, nor its key readable, for that.
     fn socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| socket_of(&self.config))
+        self.socket.clone().unwrap_or_else(|| socket_of(&self.config()))
+    }
+
+    /// The file of the pair.
+    fn config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from("/etc/duotone/duotone.toml"))
+    }
+
+    /// The file of the witness.
+    fn witness_config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from("/etc/duotone/witness.toml"))
     }
 }
 
@@ -133,6 +139,9 @@ enum Verb {
     /// The rows that a returning node alone had
     #[command(subcommand)]
     Salvage(SalvageVerb),
+    /// Grant the role of pairs to one node at a time, on a third host
+    #[command(subcommand)]
+    Witness(witness::Witness),
     /// Show a pair lose its active host, on this machine alone
     Demo(demo::Demo),
     /// Wait for the daemon's end and stop its database then (the daemon starts this itself)
@@ -211,17 +220,17 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
     let order = |verb: &str, reason| orders::order(&options.socket(), verb, reason);
     let source = || history::Source {
         socket: options.socket(),
-        config: options.config.clone(),
+        config: options.config(),
         read: parts.history,
     };
     match verb {
-        Verb::Run => (parts.run)(options.load()?, &options.config, options.node.as_deref()),
+        Verb::Run => (parts.run)(options.load()?, &options.config(), options.node.as_deref()),
         Verb::DeadMan => {
-            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
             (parts.dead_man)(&config)
         }
         Verb::Release => {
-            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
             say(&(parts.release)(&config)?)
         }
         Verb::Demo(demo) => (parts.demo)(&demo),
@@ -239,9 +248,9 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::History(asked) => history::list(&asked, &source()),
         Verb::Timeline(asked) => history::draw(&asked, &source()),
         Verb::Reload => ask::reload(&options.socket()),
-        Verb::Keygen { path } => keygen::make(path, &options.config),
+        Verb::Keygen { path } => keygen::make(path, &options.config()),
         Verb::Salvage(verb) => {
-            let config = Config::load_without_keys(&options.config, options.node.as_deref())?;
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
             match verb {
                 SalvageVerb::List { json } => salvage::list(&config, json),
                 SalvageVerb::Show { id, table, json } => {
@@ -252,8 +261,12 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
                 }
             }
         }
+        Verb::Witness(verb) => {
+            let socket = options.socket.clone();
+            witness::perform(&verb, &options.witness_config(), socket, parts.witness)
+        }
         Verb::Config(ConfigVerb::Check { file_only }) => {
-            check::check(&options.config, options.node.as_deref(), file_only, parts.database)
+            check::check(&options.config(), options.node.as_deref(), file_only, parts.database)
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Config, WitnessConfig};
 
 use super::demo::Demo;
 use super::{Error, Exit};
@@ -24,6 +24,8 @@ pub struct Parts {
     pub history: fn(&Path, usize) -> Result<serde_json::Value, Error>,
     /// Show the lab.
     pub demo: fn(&Demo) -> Result<Exit, Error>,
+    /// Be the witness until told to stop.
+    pub witness: fn(&WitnessConfig) -> Result<Exit, Error>,
     /// The decision table.
     pub table: fn() -> Result<String, Error>,
 }
@@ -38,6 +40,7 @@ impl Default for Parts {
             database: |_| Vec::new(),
             history: |_, _| Err(Error::NotBuiltIn("history")),
             demo: |_| Err(Error::NotBuiltIn("demo")),
+            witness: |_| Err(Error::NotBuiltIn("witness run")),
             table: || Err(Error::NotBuiltIn("explain --table")),
         }
     }

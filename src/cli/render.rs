@@ -56,6 +56,7 @@ pub fn status(data: &Value) -> String {
             }),
         ],
     );
+    witness(&mut page, data);
     database(&mut page, data);
     for service in list(data, "services") {
         let name = text(service, "name").unwrap_or_default();
@@ -196,6 +197,9 @@ fn unfit(data: &Value) -> Option<String> {
     if flag(seen, "same_database") == Some(false) {
         return Some("its database is of another cluster than the peer's".to_owned());
     }
+    if data.get("witness").and_then(|witness| flag(witness, "answers")) == Some(false) {
+        return Some("the witness does not answer: a takeover would not be possible".to_owned());
+    }
     let waits = text(data, "durability").as_deref() != Some("async");
     let database = data.get("database").is_some_and(|database| !database.is_null());
     let held = data.get("certificate").and_then(|certificate| flag(certificate, "held"));
@@ -233,6 +237,28 @@ fn peer(page: &mut Page, data: &Value) {
                 true => "same configuration".to_owned(),
                 false => "ANOTHER CONFIGURATION".to_owned(),
             }),
+        ],
+    );
+}
+
+fn witness(page: &mut Page, data: &Value) {
+    let Some(witness) = data.get("witness").filter(|witness| !witness.is_null()) else { return };
+    let released = flag(witness, "released") == Some(true);
+    let refused: Vec<String> = list(witness, "paths").iter().filter_map(refused).collect();
+    page.row(
+        "witness",
+        [
+            (flag(witness, "answers") == Some(false)).then(|| "DOES NOT ANSWER".to_owned()),
+            number(witness, "last_heard_ms").map(|ms| format!("heard {} ago", span(ms))),
+            text(witness, "holder").map(|holder| match released {
+                true => format!("{holder} gave the role back"),
+                false => format!("last granted to {holder}"),
+            }),
+            text(witness, "term").map(|term| format!("term {term}")),
+            text(witness, "excluded").map(|node| format!("{node} EXCLUDED")),
+            number(witness, "grant_ms").map(|ms| format!("grant {}", span(ms))),
+            text(witness, "verdict").filter(|verdict| verdict.starts_with("refused")),
+            Some(refused.join(", ")).filter(|refused| !refused.is_empty()),
         ],
     );
 }
@@ -339,7 +365,7 @@ fn refused(link: &Value) -> Option<String> {
     }
 }
 
-fn list<'d>(data: &'d Value, key: &str) -> &'d [Value] {
+pub(super) fn list<'d>(data: &'d Value, key: &str) -> &'d [Value] {
     data.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -347,23 +373,23 @@ fn flag(data: &Value, key: &str) -> Option<bool> {
     data.get(key)?.as_bool()
 }
 
-fn number(data: &Value, key: &str) -> Option<f64> {
+pub(super) fn number(data: &Value, key: &str) -> Option<f64> {
     data.get(key)?.as_f64()
 }
 
 /// A field as text; empty and null are missing.
-fn text(data: &Value, key: &str) -> Option<String> {
+pub(super) fn text(data: &Value, key: &str) -> Option<String> {
     data.get(key).filter(|value| !value.is_null()).map(shown).filter(|text| !text.is_empty())
 }
 
 /// Without control characters: some of it came over the network and goes to a terminal.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.replace(char::is_control, " ")
 }
 
 /// A duration for people: `12 ms`, `3.4 s`, `5 min`, `2 h 5 min`.
-fn span(ms: f64) -> String {
+pub(super) fn span(ms: f64) -> String {
     let minutes = (ms / 60_000.0) as u64;
     match ms {
         ms if ms < 1000.0 => format!("{ms:.0} ms"),

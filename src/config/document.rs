@@ -36,6 +36,11 @@ impl<'t> Section<'t> {
         Section { title: "the file".to_owned(), offset: 0, table, report, asked: Vec::new() }
     }
 
+    /// As the user sees it.
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
     /// Notes a mistake in this section as a whole.
     pub(super) fn wrong(&self, message: &str) {
         self.report.at(self.offset, format!("{}: {message}", self.title));
@@ -188,6 +193,20 @@ impl<'t> Section<'t> {
             }
         }
         Some(found)
+    }
+
+    /// Whether the key's value is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Array(_)))
+    }
+
+    /// A text, or a list of texts; nothing when the key is absent.
+    pub(super) fn one_or_more(&mut self, key: &'static str) -> Vec<At<&'t str>> {
+        match self.is_list(key) {
+            true => self.texts(key).unwrap_or_default(),
+            false => self.text(key).into_iter().collect(),
+        }
     }
 
     /// A table of texts, such as one address per node, in the order of the file; `None` when

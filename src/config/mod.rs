@@ -20,6 +20,7 @@ mod nodes;
 mod read;
 mod services;
 mod timing;
+mod witness;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
 pub use error::{Errors, Problem};
+pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub names: [String; 2],
     /// Whose word a takeover needs.
     pub arbitration: Arbitration,
+    /// Where the witness is, over every path to it; empty when none is configured.
+    pub witness: Vec<SocketAddr>,
     /// What a commit waits for.
     pub durability: Durability,
     /// All times.

@@ -13,7 +13,7 @@ use super::document::{At, Section};
 use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, floating, key, links, moves, services, timing};
+use super::{Config, database, floating, key, links, moves, services, timing, witness};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
@@ -60,6 +60,11 @@ fn sections<'t>(
     let mut document = Section::document(parsed, report);
     let section = document.section("pair");
     let times = document.section("timing");
+    let witness_at = document.section("witness").map(|part| {
+        let offset = part.offset;
+        (witness::section(part, report), offset)
+    });
+    let witness_given = document.has("witness");
     let nodes = Nodes::read(&mut document, report);
     let me = nodes.pick(node, report);
     let mut paths = links::read(&mut document, &nodes, report);
@@ -89,6 +94,21 @@ fn sections<'t>(
     }
     document.close();
     let pair = pair(section, times, nodes.names_ok.as_ref(), keys, report);
+    if let Some(pair) = &pair {
+        match (pair.arbitration.witness, &witness_at) {
+            (true, None) if !witness_given => report.at(
+                pair.offset,
+                "[pair]: arbitration names the witness, and [witness] is missing; write [witness] \
+                 with address = \"192.0.2.9:4690\"",
+            ),
+            (false, Some((_, offset))) => report.at(
+                *offset,
+                "[witness] is there, and arbitration does not name it; write arbitration = \
+                 [\"lan\", \"witness\"] in [pair], or remove the section",
+            ),
+            (true, _) | (false, None) => {}
+        }
+    }
     let (pair, me, lan, names) = (pair?, me?, lan?, nodes.names_ok?);
     if postgres_given && postgres.is_none() {
         return None;
@@ -99,6 +119,7 @@ fn sections<'t>(
         me,
         names,
         arbitration: pair.arbitration,
+        witness: witness_at.map_or_else(Vec::new, |(addresses, _)| addresses),
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
@@ -116,6 +137,8 @@ fn sections<'t>(
 }
 
 struct Pair {
+    /// Where the section stands.
+    offset: usize,
     name: String,
     arbitration: Arbitration,
     durability: Durability,
@@ -140,16 +163,8 @@ fn pair(
         timing::read(times, Preset::Voice, Arbitration::LAN, report);
         return None;
     };
-    let name = section.text("name");
-    match name {
-        Some(At { value, offset }) => {
-            if let Some(wrong) = bad_name(value, 128, false) {
-                report.at(offset, format!("[pair]: name: {wrong}"));
-            }
-        }
-        None if section.has("name") => {}
-        None => section.missing("name", "\"office\", unique on the pair's links"),
-    }
+    let offset = section.offset;
+    let name = pair_name(&mut section, report);
     let preset = section.word("preset", &Preset::ALL).unwrap_or(Preset::Voice);
     let durability = [
         ("strict", Durability::Strict),
@@ -164,21 +179,14 @@ fn pair(
         key_files(&section, key_at.as_ref(), old_key_at.as_ref(), report);
     }
     let state_dir = section.path_or("state_dir", STATE_DIR);
-    let socket = section.path("socket");
-    if let Some(At { value, offset }) = &socket
-        && value.as_os_str().len() > LONGEST_SOCKET
-    {
-        let wrong = format!(
-            "socket: the path is too long for a socket; write at most {LONGEST_SOCKET} bytes"
-        );
-        report.at(*offset, wrong);
-    }
+    let socket = socket(&mut section, SOCKET, report);
     let syslog = section.flag("syslog", false);
     let policy = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, arbitration, report);
     Some(Pair {
-        name: name?.value.to_owned(),
+        offset,
+        name: name?,
         arbitration,
         durability,
         timing,
@@ -186,9 +194,36 @@ fn pair(
         key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
         old_key_file: old_key_at.map(|at| at.value),
         state_dir,
-        socket: socket.map_or_else(|| PathBuf::from(SOCKET), |at| at.value),
+        socket,
         syslog,
     })
+}
+
+/// A pair's name, which its witness's file has as well.
+pub(super) fn pair_name(section: &mut Section<'_>, report: &Report<'_>) -> Option<String> {
+    let name = section.text("name");
+    match name {
+        Some(At { value, offset }) => {
+            if let Some(wrong) = bad_name(value, 128, false) {
+                report.at(offset, format!("{}: name: {wrong}", section.title()));
+            }
+        }
+        None if section.has("name") => {}
+        None => section.missing("name", "\"office\", unique on the pair's links"),
+    }
+    name.map(|at| at.value.to_owned())
+}
+
+/// Where to listen for the command line.
+pub(super) fn socket(section: &mut Section<'_>, default: &str, report: &Report<'_>) -> PathBuf {
+    let Some(At { value, offset }) = section.path("socket") else { return PathBuf::from(default) };
+    if value.as_os_str().len() > LONGEST_SOCKET {
+        let wrong = format!(
+            "socket: the path is too long for a socket; write at most {LONGEST_SOCKET} bytes"
+        );
+        report.at(offset, wrong);
+    }
+    value
 }
 
 /// `sun_path` holds 108 bytes with the final NUL (unix(7)).

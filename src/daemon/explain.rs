@@ -8,6 +8,7 @@ use super::journal::Journal;
 use super::maintenance::Running;
 use super::offers;
 use super::status;
+use super::witness;
 use crate::adapters::clock;
 use crate::config::Config;
 use crate::protocol::event::{Answerer, DatabaseState};
@@ -25,12 +26,16 @@ pub fn data(config: &Config, journal: &Journal, maintenance: Option<&Running>) -
     let Some(snapshot) = &journal.latest else {
         return json!({"evidence": ["the pulse has not begun"], "if_peer_died": [], "blocking": []});
     };
-    let blocking = blocking(config, &snapshot.status);
+    let answers = journal.witness_answers(clock::now());
+    let mut blocking = blocking(config, &snapshot.status);
+    if answers == Some(false) && snapshot.status.authority != Authority::Active {
+        blocking.push(witness::SILENT.to_owned());
+    }
     json!({
         "node": config.name(),
         "peer": config.peer_name(),
         "role": status::role(snapshot.status.authority),
-        "evidence": evidence(config, snapshot, maintenance, clock::now()),
+        "evidence": evidence(config, snapshot, maintenance, answers, clock::now()),
         "if_peer_died": if_peer_died(config, &snapshot.status, &blocking),
         "blocking": blocking,
         "offers": offers::data(config, &snapshot.status, maintenance),
@@ -41,6 +46,7 @@ fn evidence(
     config: &Config,
     snapshot: &Snapshot,
     maintenance: Option<&Running>,
+    answers: Option<bool>,
     now: Instant,
 ) -> Vec<String> {
     let status = &snapshot.status;
@@ -83,6 +89,7 @@ fn evidence(
         });
     }
     lan(status, &mut lines);
+    lines.extend(witness::evidence(config, snapshot, answers, now));
     lines
 }
 
@@ -158,7 +165,13 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
     let timing = &config.timing;
     if status.authority == Authority::Active {
         return vec![
-            format!("{} would go on serving", config.name()),
+            match status.witness {
+                None => format!("{} would go on serving", config.name()),
+                Some(_) => format!(
+                    "{} would ask the witness, and go on serving with its grant",
+                    config.name()
+                ),
+            },
             match config.durability {
                 Durability::Async => "commits never wait".into(),
                 Durability::Strict | Durability::Available if status.lone => {
@@ -175,12 +188,20 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
         return vec!["this node could not take over as things are".into()];
     }
     let window = timing.short_window.saturating_sub(timing.lost_after - timing.late_after);
+    let whom = if status.witness.is_some() { "the witness and the LAN" } else { "the LAN" };
     let mut lines = vec![format!(
-        "{} would ask the LAN after {}, and take the role {} after the last heartbeat if the \
-         floating address stays unanswered and a reference answers",
+        "{} would ask {whom} after {}, and take the role {} after the last heartbeat if the \
+         floating address stays unanswered and {}",
         config.name(),
         span(timing.late_after),
         span(timing.lost_after + window),
+        match status.witness {
+            None => "a reference answers".to_owned(),
+            Some(_) => format!(
+                "the witness grants it (at most {} later, when the peer's grant is in force)",
+                span(timing.grant)
+            ),
+        },
     )];
     lines.push(if status.certificate_ends.is_some() {
         "no acknowledged row would be lost".into()

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::history::{self, History};
 use super::status;
 use super::timeline::Timeline;
+use super::witness;
 use crate::adapters::postgres::Progress;
 use crate::config::Config;
 use crate::protocol::action::Action;
@@ -13,6 +14,7 @@ use crate::protocol::identity::NodeId;
 use crate::protocol::lead::{Authority, Why};
 use crate::protocol::peer::Liveness;
 use crate::protocol::time::{Duration, Instant};
+use crate::protocol::timing::Timing;
 use crate::pulse::report::{Record, Recorded, Snapshot};
 use crate::wire::Refused;
 
@@ -34,6 +36,10 @@ pub struct Journal {
     /// Refusals of heartbeats that were told, by link.
     refused: Vec<Vec<Refused>>,
     other_system: bool,
+    timing: Timing,
+    /// When the first snapshot was made.
+    began: Option<Instant>,
+    witness_silent: bool,
 }
 
 impl Journal {
@@ -56,6 +62,9 @@ impl Journal {
             trouble: None,
             refused: vec![Vec::new(); config.links.len()],
             other_system: false,
+            timing: config.timing,
+            began: None,
+            witness_silent: false,
         }
     }
 
@@ -106,7 +115,29 @@ impl Journal {
         }
         self.refusals(snapshot);
         self.systems(snapshot);
+        self.began.get_or_insert(snapshot.at);
         self.latest = Some(snapshot.clone());
+        self.witness(snapshot.at);
+    }
+
+    /// Whether the witness answers, as far as can be told.
+    pub fn witness_answers(&self, now: Instant) -> Option<bool> {
+        witness::answers(self.latest.as_ref()?, self.began?, now, &self.timing)
+    }
+
+    /// Said when it falls silent, before it is needed, and when it is heard again.
+    fn witness(&mut self, now: Instant) {
+        match self.witness_answers(now) {
+            Some(false) if !self.witness_silent => {
+                tracing::warn!("{}", witness::SILENT);
+                self.witness_silent = true;
+            }
+            Some(true) if self.witness_silent => {
+                tracing::info!("the witness answers again");
+                self.witness_silent = false;
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// One line for each reason on each link; `status` has the numbers.

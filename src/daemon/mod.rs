@@ -14,13 +14,13 @@ mod history;
 mod journal;
 mod leaving;
 mod maintenance;
-mod notice;
 mod offers;
 mod orders;
 mod recover;
 mod reload;
 mod status;
 mod timeline;
+mod witness;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
 use crate::adapters::postgres::Database;
+use crate::adapters::service_manager::{Manager, Notice};
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
 use crate::config::{Config, Mode};
@@ -46,11 +47,12 @@ use crate::pulse::lan::Lan;
 use crate::pulse::links::Links;
 use crate::pulse::netlink::NetlinkError;
 use crate::pulse::queue::{Letter, Post};
+use crate::pulse::witness_link::WitnessLink;
 use crate::pulse::{self, Pulse};
 use crate::wire::{Key, Keys, PairTag};
 
 use self::journal::Journal;
-use self::notice::{Manager, Notice};
+
 use self::work::Work;
 
 /// Of the state directory: what the next life, or the dead man, must know about the services.
@@ -136,7 +138,10 @@ impl Shared {
 pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let state = open_state(&config)?;
     let setup = setup(&config, &state)?;
-    let exchange = exchange(&config, setup.session)?;
+    let identity = identity(&config, setup.session)?;
+    let witness =
+        (!config.witness.is_empty()).then(|| WitnessLink::open(&config.witness, identity.clone()));
+    let exchange = Exchange::new(Links::open(&config.links), identity, config.timing.late_after);
     let socket = config.socket.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -150,7 +155,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
         let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
         let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
         let (running, letters) = maintenance::at_start(&config);
-        let (pulse, outlets) = pulse::start(setup, exchange, lan, letters)
+        let (pulse, outlets) = pulse::start(setup, exchange, lan, witness, letters)
             .map_err(system("starting the real-time thread"))?;
         let services = Services::supervise(config.services.clone(), config.state_dir.join(RECORDS));
         let shared = Arc::new(Shared {
@@ -297,7 +302,7 @@ pub fn history(directory: &Path, newest: usize) -> std::io::Result<serde_json::V
     HistoryFile::new(directory).read().map(|found| history::data(found, newest))
 }
 
-fn exchange(config: &Config, session: Session) -> Result<Exchange, Error> {
+fn identity(config: &Config, session: Session) -> Result<Identity, Error> {
     let key = |path: &PathBuf| {
         crate::config::key::read(path)
             .map(|bytes| Key::new(&bytes))
@@ -307,8 +312,7 @@ fn exchange(config: &Config, session: Session) -> Result<Exchange, Error> {
         current: key(&config.key_file)?,
         old: config.old_key_file.as_ref().map(key).transpose()?,
     };
-    let identity = Identity { node: config.me, session, pair: PairTag::of(&config.pair), keys };
-    Ok(Exchange::new(Links::open(&config.links), identity, config.timing.late_after))
+    Ok(Identity { node: config.me, session, pair: PairTag::of(&config.pair), keys })
 }
 
 /// This program's version, as heartbeats carry it.

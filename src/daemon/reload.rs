@@ -45,6 +45,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let upkeep = |config: &Config| (config.floating.lifetime, config.floating.refresh);
     [
         (old.pair != new.pair || old.names != new.names || old.me != new.me, "pair and nodes"),
+        (
+            old.arbitration != new.arbitration || old.witness != new.witness,
+            "arbitration and the witness",
+        ),
         (old.durability != new.durability, "durability"),
         (old.policy != new.policy, "failback and the limit of moves"),
         (old.timing != new.timing, "timing"),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::journal::Journal;
 use super::maintenance::Running;
 use super::offers;
+use super::witness;
 use crate::adapters::clock;
 use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
@@ -36,12 +37,13 @@ pub fn data(
     });
     let Some(snapshot) = &journal.latest else { return head };
     let status = &snapshot.status;
+    let answers = journal.witness_answers(now);
     let body = json!({
         "role": role(status.authority),
         "stance": stance(status.stance),
         "doing": if maintenance.is_some() { "in maintenance" } else { doing(status) },
         "why": status.why.to_string(),
-        "advice": advice(status),
+        "advice": advice(status).or_else(|| (answers == Some(false)).then_some(NO_WITNESS)),
         "offers": offers::data(config, status, maintenance),
         "maintenance": maintenance.map(|running| running.data(now)),
         "since_ms": ms(now, status.since),
@@ -52,6 +54,7 @@ pub fn data(
         "peer_excluded": status.durable.peer_excluded,
         "peer_seen": peer(config, status, now),
         "links": snapshot.links.iter().map(|link| self::link(link, now)).collect::<Vec<_>>(),
+        "witness": witness::data(config, snapshot, answers, now),
         "lease_ms": status.lease_ends.map(|ends| ms(ends, now)),
         "certificate": {
             "held": status.certificate_ends.is_some(),
@@ -100,6 +103,9 @@ pub fn other_system(status: &Status) -> Option<Finding> {
     let (local, peer) = (status.database.system_id?, status.peer_says.as_ref()?.system_id?);
     Finding::systems(local, peer)
 }
+
+const NO_WITNESS: &str = "look at the witness, or at the way to it: it does not answer, and without \
+                          it a takeover would not be possible";
 
 /// What an administrator should do, if anything.
 fn advice(status: &Status) -> Option<&'static str> {
@@ -309,7 +315,7 @@ fn lsn(position: u64) -> String {
     format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
 }
 
-fn ms(later: Instant, earlier: Instant) -> u64 {
+pub fn ms(later: Instant, earlier: Instant) -> u64 {
     u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
 }
 

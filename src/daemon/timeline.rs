@@ -10,6 +10,7 @@ use crate::protocol::identity::Term;
 use crate::protocol::lead::{Authority, Why};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::timing::Timing;
+use crate::protocol::witness::{Reply, Verdict};
 use crate::pulse::report::{Record, Recorded};
 
 pub use super::change::{Change, Kind, Mark, Noted};
@@ -385,6 +386,10 @@ impl Timeline {
             Event::AddressesSeen { seen: Presence::Absent, .. } if self.lets_go() => {
                 self.mark_once(at, "released", "the addresses are released");
             }
+            Event::WitnessReplied { reply } if self.takes() && granted(reply) => {
+                let text = format!("the witness granted term {}", reply.ledger.term());
+                self.mark_once(at, "granted", text);
+            }
             Event::Announced { sent: true, .. } if !self.told => {
                 self.mark_once(at, "announced", "the LAN was told");
             }
@@ -430,4 +435,10 @@ impl Timeline {
             change.marks.push(Mark { at, what, text: text.to_string() });
         }
     }
+}
+
+/// The asker holds the role by the witness's word.
+fn granted(reply: &Reply) -> bool {
+    let holder = reply.ledger.holder.filter(|holder| !holder.released);
+    reply.verdict == Verdict::Done && holder.is_some_and(|holder| holder.node == reply.node)
 }

@@ -3,7 +3,8 @@
 //!
 //! It never blocks, logs or takes a lock. One turn is `turn.rs`; what the slow world gets to know
 //! is `report.rs`, what it says goes through `queue.rs`. Everything else here does one outside
-//! thing: `clock`, `realtime`, `links`, and `exchange`, which speaks heartbeats over the links.
+//! thing: `clock`, `realtime`, `links`, `exchange`, which speaks heartbeats over the links, and
+//! `witness_link`.
 
 pub mod address;
 pub mod announce;
@@ -23,6 +24,7 @@ pub mod report;
 mod route_messages;
 mod turn;
 mod watch;
+pub mod witness_link;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use links::HardwareAddress;
 use queue::{Letter, Post, post_box};
 use report::{Outlets, Reporter, queues};
 use turn::{Pace, Turning};
+use witness_link::WitnessLink;
 
 /// Letters that may wait for the pulse.
 const LETTERS: usize = 256;
@@ -85,7 +88,7 @@ pub struct Pulse {
 pub struct Died(String);
 
 /// Starts the thread with a node that knows nothing but its disk, and with `letters`, which it reads
-/// before its first turn; there is room for them. The sockets of `exchange` and
+/// before its first turn; there is room for them. The sockets of `exchange`, `witness` and
 /// `lan` are of the network namespace in which the caller opened them; the thread opens them again
 /// in the caller's.
 ///
@@ -95,6 +98,7 @@ pub fn start<L: LanSide + Send + 'static>(
     setup: Setup,
     exchange: Exchange,
     lan: L,
+    witness: Option<WitnessLink>,
     letters: Vec<Letter>,
 ) -> std::io::Result<(Pulse, Outlets)> {
     let (post, inbox) = post_box(LETTERS)?;
@@ -111,6 +115,7 @@ pub fn start<L: LanSide + Send + 'static>(
             node: Node::new(setup, now),
             exchange,
             lan,
+            witness,
             inbox,
             reporter,
             beats: counter,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::exchange::{Condition, Exchange, LinkStatus};
 use super::realtime::Realtime;
+use super::witness_link::{PathStatus, WitnessLink};
 use crate::protocol::action::Action;
 use crate::protocol::event::{DatabaseSeen, Event, Replica};
 use crate::protocol::heartbeat::Heartbeat;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub status: Status,
     /// The links, in the order of the configuration.
     pub links: Vec<LinkStatus>,
+    /// The paths to the witness; none when none is configured.
+    pub witness: Vec<PathStatus>,
     /// How punctual the pulse is.
     pub lateness: Lateness,
     /// What the kernel gave the thread.
@@ -181,7 +184,13 @@ impl Reporter {
     }
 
     /// Makes a snapshot if something has changed, or the last one is old.
-    pub fn publish(&mut self, now: Instant, node: &Node, exchange: &Exchange) {
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        node: &Node,
+        exchange: &Exchange,
+        witness: Option<&WitnessLink>,
+    ) {
         let status = node.status(now);
         exchange.conditions(now, &mut self.conditions[0]);
         let headline = headline(&status);
@@ -199,6 +208,7 @@ impl Reporter {
             at: now,
             status,
             links: exchange.status(now),
+            witness: witness.map_or_else(Vec::new, WitnessLink::status),
             lateness: self.lateness,
             realtime: self.realtime,
             lost: self.lost,

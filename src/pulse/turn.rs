@@ -10,6 +10,7 @@ use super::clock::{self, Reading};
 use super::exchange::Exchange;
 use super::queue::{Inbox, Letter};
 use super::report::{Recorded, Reporter, SNAPSHOT_EVERY};
+use super::witness_link::WitnessLink;
 use crate::protocol::action::Action;
 use crate::protocol::event::Event;
 use crate::protocol::lead::Authority;
@@ -21,6 +22,7 @@ pub(super) struct Turning<L> {
     pub node: Node,
     pub exchange: Exchange,
     pub lan: L,
+    pub witness: Option<WitnessLink>,
     pub inbox: Inbox,
     pub reporter: Reporter,
     pub beats: Arc<AtomicU64>,
@@ -69,9 +71,11 @@ impl<L: LanSide> Turning<L> {
         due
     }
 
-    /// Everything that wakes the pulse: links, LAN, letters.
+    /// Everything that wakes the pulse: links, witness, LAN, letters.
     fn polled(&self) -> Vec<PollFd<'_>> {
-        let all = self.exchange.fds().chain(self.lan.fds()).chain([self.inbox.fd()]);
+        let witness = self.witness.iter().flat_map(WitnessLink::fds);
+        let all = self.exchange.fds().chain(witness).chain(self.lan.fds());
+        let all = all.chain([self.inbox.fd()]);
         all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect()
     }
 
@@ -95,6 +99,9 @@ impl<L: LanSide> Turning<L> {
         let letters = self.ready.pop() != Some(false);
         let mut ready = self.ready.iter().copied();
         self.exchange.drain_ready(begun, &mut ready, &mut events);
+        if let Some(witness) = &mut self.witness {
+            witness.drain_ready(now, &mut ready, &mut events);
+        }
         for address in self.exchange.peer_addresses() {
             self.lan.learn_peer_mac(address);
         }
@@ -132,7 +139,7 @@ impl<L: LanSide> Turning<L> {
         if let Some(trouble) = self.lan.take_trouble() {
             self.reporter.record(now, Recorded::LanTrouble(trouble));
         }
-        self.reporter.publish(now, &self.node, &self.exchange);
+        self.reporter.publish(now, &self.node, &self.exchange, self.witness.as_ref());
     }
 
     fn perform(&mut self, mut action: Action) {
@@ -154,7 +161,11 @@ impl<L: LanSide> Turning<L> {
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. } => self.lan.perform(now, &action, &mut self.produced),
-            Action::AskWitness(_) => {}
+            Action::AskWitness(request) => {
+                if let Some(witness) = &mut self.witness {
+                    witness.send(request);
+                }
+            }
             Action::SaveState { .. } | Action::Database { .. } | Action::Services { .. } => {
                 return self.reporter.order(now, action);
             }

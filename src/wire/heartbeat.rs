@@ -235,12 +235,12 @@ fn read_promise(from: &mut Reader<'_>) -> Result<Promise, Refused> {
     }
 }
 
-fn write_term(out: &mut Writer<'_>, term: Term) {
+pub(super) fn write_term(out: &mut Writer<'_>, term: Term) {
     out.u64(term.counter);
     out.u8(term.node.index() as u8);
 }
 
-fn read_term(from: &mut Reader<'_>) -> Result<Term, Refused> {
+pub(super) fn read_term(from: &mut Reader<'_>) -> Result<Term, Refused> {
     Ok(Term { counter: from.u64()?, node: one_of(&NodeId::ALL, from.u8()?)? })
 }
 
@@ -319,10 +319,10 @@ fn read_groups(from: &mut Reader<'_>) -> Result<Vec<GroupReport>, Refused> {
 }
 
 /// The variant with this number; the lists are in the order of the declarations.
-fn one_of<T: Copy>(all: &[T], number: u8) -> Result<T, Refused> {
+pub(super) fn one_of<T: Copy>(all: &[T], number: u8) -> Result<T, Refused> {
     all.get(usize::from(number)).copied().ok_or(Refused::Malformed)
 }
 
-fn nanos(span: Duration) -> u64 {
+pub(super) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

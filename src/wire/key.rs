@@ -59,8 +59,13 @@ pub struct Keys {
 impl Keys {
     /// Does the tag fit any of them?
     pub fn verify(&self, bytes: &[u8], tag: &[u8]) -> bool {
-        self.current.verifies(bytes, tag)
-            || self.old.as_ref().is_some_and(|old| old.verifies(bytes, tag))
+        self.fitting(bytes, tag).is_some()
+    }
+
+    /// The one that the tag fits.
+    pub fn fitting(&self, bytes: &[u8], tag: &[u8]) -> Option<&Key> {
+        let all = [Some(&self.current), self.old.as_ref()];
+        all.into_iter().flatten().find(|key| key.verifies(bytes, tag))
     }
 }
 

@@ -1,26 +1,28 @@
-//! Bytes and tag of a heartbeat, and the memory that tells a fresh one from a recorded one.
+//! Bytes and tag of a heartbeat and of the words with the witness, and the memory that tells a
+//! fresh heartbeat from a recorded one.
 //!
-//! Owns: the layout ([`heartbeat`]), the key and its file ([`key`]), admission by session and
-//! sequence ([`replay`]). Knows no socket and no clock; what a heartbeat means is the protocol's.
+//! Owns: the layouts ([`heartbeat`], [`witness`]), the key and its file ([`key`]), admission by
+//! session and sequence ([`replay`]). Knows no socket and no clock; what a heartbeat means is the protocol's.
 
 mod bytes;
 pub mod heartbeat;
 pub mod key;
 pub mod replay;
+pub mod witness;
 
 pub use heartbeat::{LinkSet, Received, decode, encode};
 pub use key::{Key, Keys, PairTag};
 pub use replay::{Admission, Verdict};
 
-/// Why a datagram was not taken for a heartbeat of the peer. Each reason is counted apart, because
-/// each has another cure.
+/// Why a datagram was not taken for a word of the peer or the witness. Each reason is counted
+/// apart, because each has another cure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Refused {
     /// Ends before its own length says, or before the fields of its version do.
     #[error("cut short")]
     TooShort,
     /// Something else that uses the same port or EtherType.
-    #[error("not a heartbeat")]
+    #[error("something else that came to this port")]
     Magic,
     /// More than one version away from this program.
     #[error("of a version that this program does not understand")]

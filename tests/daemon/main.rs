@@ -20,4 +20,5 @@ mod steady;
 mod systemd;
 mod takeover;
 mod upkeep;
+mod witness;
 mod world;

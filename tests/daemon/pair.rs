@@ -27,6 +27,10 @@ pub const PATIENT: &str = "lost_after = \"3s\"\narbiter = \"300ms\"\n\
 pub struct Wanted {
     pub preset: &'static str,
     pub durability: &'static str,
+    /// Of `[pair]`.
+    pub arbitration: &'static str,
+    /// The whole section `[witness]`.
+    pub witness: &'static str,
     /// Lines of `[pair]`.
     pub pair: &'static str,
     /// Lines of `[timing]`.
@@ -44,6 +48,8 @@ impl Default for Wanted {
         Wanted {
             preset: "voice",
             durability: "available",
+            arbitration: "[\"lan\"]",
+            witness: "",
             pair: "",
             times: "",
             mode: "mode = \"address\"",
@@ -124,8 +130,8 @@ impl Pair {
     }
 
     pub fn text(&self) -> String {
-        let Wanted { preset, pair, durability, times, mode, addresses, services, postgres } =
-            &self.wanted;
+        let Wanted { preset, pair, durability, arbitration, witness, .. } = &self.wanted;
+        let Wanted { times, mode, addresses, services, postgres, .. } = &self.wanted;
         let here = self.world.here();
         let here = here.display();
         // A standby's eth0 that is down carries nothing.
@@ -138,11 +144,13 @@ impl Pair {
 name = "office"
 preset = "{preset}"
 durability = "{durability}"
-arbitration = ["lan"]
+arbitration = {arbitration}
 key_file = "{here}/pair.key"
 state_dir = "{here}/state"
 socket = "{here}/control.sock"
 {pair}
+
+{witness}
 
 [timing]
 {times}

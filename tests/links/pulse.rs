@@ -168,7 +168,7 @@ impl Host {
         };
         let exchange = Exchange::new(Links::open(&every_kind(me)), identity(me, session), LATELY);
         let lan = FakeLan { me, owners: Arc::clone(owners) };
-        let (pulse, outlets) = start(setup, exchange, lan, Vec::new()).unwrap();
+        let (pulse, outlets) = start(setup, exchange, lan, None, Vec::new()).unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (post, shared) = (pulse.post(), Arc::clone(&seen));
         let slow = thread::spawn(move || slow_world(outlets, &post, &shared));
