@@ -18,6 +18,17 @@ const NOT_SEEN: &[(u32, &str)] = &[
     (28, "not found yet: tests/mutations/open has the mutation"),
 ];
 
+/// Mutations that no run has tried to the end since the core or the simulator changed under them.
+const NOT_RUN: &[&str] = &[
+    "r23-wake-ignored",
+    "r24-lifetime-not-renewed",
+    "r25-offers-before-the-end",
+    "r25-takes-with-a-shorter-log",
+    "r26-clean-end-certifies-nobody",
+    "r27-promoted-taker-gives-up",
+    "r29-never-takes-back",
+];
+
 struct Mutation {
     name: String,
     /// What it breaks, as its first line says: `rule 7: ...` or `P4: ...`.
@@ -105,7 +116,10 @@ fn the_last_run_of_all_found_each() {
         .collect();
     let names: BTreeSet<String> = mutations().into_iter().map(|mutation| mutation.name).collect();
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    let never: Vec<&&str> = names.difference(&found).collect();
+    let never: Vec<&&str> =
+        names.difference(&found).filter(|name| !NOT_RUN.contains(name)).collect();
+    let known = NOT_RUN.iter().find(|name| found.contains(*name));
+    assert_eq!(known, None, "it was run: take it out of the list");
     let gone: Vec<&&str> = found.difference(&names).collect();
     assert!(never.is_empty() && gone.is_empty(), "not found: {never:?}; found, but gone: {gone:?}");
 }
