@@ -1,6 +1,7 @@
 //! Every pair of faults on a grid of times, without chance, with the clocks at both ends of their
 //! bound and every release as long as it may be: what a random run meets once in a million.
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
@@ -16,8 +17,8 @@ use crate::world::World;
 const A: NodeId = NodeId::A;
 const B: NodeId = NodeId::B;
 
-fn faults() -> Vec<Command> {
-    vec![
+fn faults(arbitration: Arbitration) -> Vec<Command> {
+    let mut faults = vec![
         Command::PowerOff(A),
         Command::PowerOff(B),
         Command::KillDaemon(A, false),
@@ -34,11 +35,35 @@ fn faults() -> Vec<Command> {
         Command::Cut(Cable::Gateway, None),
         Command::Replication(false),
         Command::DeleteAddress(A),
-    ]
+    ];
+    if arbitration.witness {
+        faults.extend([
+            Command::Witness(false),
+            Command::WitnessForgets,
+            Command::Cut(Cable::Witness, Some(A)),
+            Command::Cut(Cable::WitnessReplies, Some(A)),
+            Command::Cut(Cable::WitnessReplies, Some(B)),
+        ]);
+    }
+    faults
 }
 
-fn settings(durability: Durability, ppm: [i64; 2]) -> Settings {
-    Settings { durability, timing: drifty(), eth0_path: false, ppm, ..Settings::plain() }
+/// Under which each grid is played.
+const KINDS: [(Arbitration, Durability); 3] = [
+    (Arbitration::LAN, Durability::Strict),
+    (Arbitration::LAN, Durability::Available),
+    (Arbitration::WITNESS, Durability::Strict),
+];
+
+fn settings(arbitration: Arbitration, durability: Durability, ppm: [i64; 2]) -> Settings {
+    Settings {
+        arbitration,
+        durability,
+        timing: drifty(),
+        eth0_path: false,
+        ppm,
+        ..Settings::plain()
+    }
 }
 
 /// Applies the commands, each after its pause; heals; gives the broken sentence with the story.
@@ -73,16 +98,22 @@ fn must_hold(settings: &Settings, steps: &[(Nanos, &Command)]) {
         let story = play(settings, steps, Trace::told()).unwrap_or_default();
         let script: Vec<String> =
             steps.iter().map(|(at, what)| format!("  +{} {what}", seconds(*at))).collect();
-        panic!("{:?} {:?}\n{}\n{story}", settings.durability, settings.ppm, script.join("\n"));
+        panic!(
+            "{:?} {:?} {:?}\n{}\n{story}",
+            settings.arbitration,
+            settings.durability,
+            settings.ppm,
+            script.join("\n")
+        );
     }
 }
 
 #[test]
 fn every_pair_of_faults_on_a_grid() {
-    let faults = faults();
     let pauses = [0, 30, 90, 190, 240, 270, 300, 350, 600].map(|pause| pause * MILLI);
-    for durability in [Durability::Strict, Durability::Available] {
-        let settings = settings(durability, [-20_000, 20_000]);
+    for (arbitration, durability) in KINDS {
+        let settings = settings(arbitration, durability, [-20_000, 20_000]);
+        let faults = faults(arbitration);
         for first in &faults {
             for second in &faults {
                 for pause in pauses {
@@ -98,8 +129,7 @@ fn every_pair_of_faults_on_a_grid() {
 #[test]
 fn every_fault_in_every_phase_of_a_switchover() {
     let order = Command::Order(A, Order::Switchover);
-    let mut faults = faults();
-    faults.extend([
+    let others = [
         Command::HangDaemon(B),
         Command::Freeze(A, 3 * SECOND, false),
         Command::Freeze(B, 3 * SECOND, false),
@@ -114,10 +144,10 @@ fn every_fault_in_every_phase_of_a_switchover() {
         Command::Order(B, Order::Leave),
         Command::Order(A, Order::Leave),
         Command::Order(B, Order::Switchover),
-    ]);
-    for durability in [Durability::Strict, Durability::Available] {
-        let settings = settings(durability, [20_000, -20_000]);
-        for fault in &faults {
+    ];
+    for (arbitration, durability) in KINDS {
+        let settings = settings(arbitration, durability, [20_000, -20_000]);
+        for fault in faults(arbitration).iter().chain(&others) {
             for step in 0..32 {
                 must_hold(&settings, &[(0, &order), (step * 23 * MILLI, fault)]);
             }
@@ -132,7 +162,7 @@ fn the_lease_ends_before_the_promise() {
     let lan = Command::Cut(Cable::Lan, Some(A));
     let path = Command::Cut(Cable::Eth1, None);
     for ppm in [[-20_000, 20_000], [20_000, -20_000]] {
-        let settings = settings(Durability::Available, ppm);
+        let settings = settings(Arbitration::LAN, Durability::Available, ppm);
         for step in 0..120 {
             must_hold(&settings, &[(0, &lan), (SECOND + step * MILLI, &path)]);
         }
@@ -147,7 +177,8 @@ fn a_reference_counts_for_less_than_a_window() {
     let (cut, mend) = (Command::Cut(Cable::Lan, Some(A)), Command::Mend(Cable::Lan, Some(A)));
     for ppm in [[-20_000, 20_000], [20_000, -20_000]] {
         let quick = (MILLI, MILLI);
-        let settings = Settings { promotion: quick, ..settings(Durability::Available, ppm) };
+        let settings =
+            Settings { promotion: quick, ..settings(Arbitration::LAN, Durability::Available, ppm) };
         for until_cut in (120..280).step_by(8) {
             for until_mend in (60..360).step_by(12) {
                 let (cut_after, mend_after) = (until_cut * MILLI, until_mend * MILLI);
