@@ -27,6 +27,7 @@ pub fn run(results: &mut Results) -> anyhow::Result<()> {
     let wanted = std::env::var("GUESTS_CASES").ok();
     let wanted =
         |name: &str| wanted.as_deref().is_none_or(|list| list.split(',').any(|case| case == name));
+    results.plan(CASES.iter().map(|(name, _)| *name));
     let mut pair = Pair::installed().context("installation")?;
     pair.settle().context("the first good pair")?;
     pair.rows_flow(3)?;

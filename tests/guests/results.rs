@@ -10,11 +10,17 @@ pub struct Results {
     begun: Instant,
     /// Case, outcome, what was seen.
     rows: Vec<(String, &'static str, String)>,
+    planned: Vec<&'static str>,
 }
 
 impl Results {
     pub fn begun() -> Results {
-        Results { begun: Instant::now(), rows: Vec::new() }
+        Results { begun: Instant::now(), rows: Vec::new(), planned: Vec::new() }
+    }
+
+    /// What is still to come; told as not run until it was.
+    pub fn plan(&mut self, cases: impl Iterator<Item = &'static str>) {
+        self.planned = cases.collect();
     }
 
     pub fn passed(&mut self, case: &str, seen: &str) {
@@ -47,7 +53,10 @@ impl Results {
             format!("| {case} | {outcome} | {seen} |\n")
         };
         let head = "| case | outcome | what was seen |\n|---|---|---|\n".to_owned();
-        head + &self.rows.iter().map(row).collect::<String>()
+        let judged = |case: &&str| self.rows.iter().any(|(name, ..)| name == case);
+        let rest = self.planned.iter().filter(|case| !judged(case));
+        let rest = rest.map(|case| format!("| {case} | not run | |\n"));
+        head + &self.rows.iter().map(row).chain(rest).collect::<String>()
     }
 
     /// Nothing is written of a run that was told to leave cases out.
