@@ -1,14 +1,20 @@
 # make demo   the pair loses its active host while calls flow, on this machine alone
 # make test   everything that is checked
 # make mutations  breaks the protocol rule by rule and demands that the simulator finds it
+# make mutants    breaks it anywhere (cargo-mutants), in shards: SHARD=0/8 FILES='src/protocol/lead.rs'
+# make simulate   millions of runs of the simulator: SEEDS=5000000
+# make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
 CARGO ?= cargo
 DEMO ?=
+SEEDS ?= 1000000
+FILES ?= src/protocol/*.rs
+SHARD ?= 0/1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations setup
+.PHONY: demo test mutations mutants simulate test-guests setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -23,6 +29,27 @@ test: setup
 
 mutations:
 	./tests/mutations/run
+
+# Built apart from the daemon, with the seeds that a mutant is given; what survives is tried again
+# with all of them and the grids by hand.
+mutants:
+	./tests/simulation/alone target/mutants
+	cd target/mutants && SEEDS=400 $(CARGO) mutants --in-place --no-shuffle --baseline run \
+		--shard '$(SHARD)' -f '$(FILES)' --timeout 240 --minimum-test-timeout 240 -- \
+		--test decisions --test simulation -- --skip every_pair --skip every_fault
+
+simulate:
+	./tests/simulation/alone target/simulate
+	cd target/simulate && SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- \
+		--ignored --nocapture simulate::
+
+test-guests: setup
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make test-guests: QEMU's network needs root, and there is no sudo: run it as root" >&2; exit 5; fi
+	$(CARGO) build --release --locked
+	$(SUDO) ./tests/guests/build
+	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --locked --test guests -- \
+		--ignored --nocapture --test-threads 1
 
 setup:
 	@./.ci/setup

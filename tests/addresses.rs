@@ -4,6 +4,8 @@
 mod expectations;
 #[path = "netns/mod.rs"]
 mod netns;
+#[path = "steady/mod.rs"]
+mod steady;
 
 use std::time::{Duration, Instant as Clock};
 
@@ -15,6 +17,7 @@ use duotone::pulse::address::{Addresses, release_all};
 use duotone::pulse::lan::Lan;
 use expectations::{Deed, Lifetime, Machine};
 use netns::{Ethernet, floating, now, timing};
+use steady::on_a_steady_machine;
 
 const HOLD: Action = Action::HoldAddresses { group: GroupId::MAIN };
 const RELEASE: Action = Action::ReleaseAddresses { group: GroupId::MAIN };
@@ -99,13 +102,14 @@ fn the_kernel_meets_the_expectations() {
     };
     std::thread::scope(|scope| {
         for (sentence, check) in expectations::ADDRESSES {
-            scope.spawn(move || {
+            let play = move || {
                 let Some(ethernet) = Ethernet::new(&["a"]) else { return };
                 ethernet.enter("a");
                 println!("expects: {sentence}");
                 let mut kernel = Kernel::new(&ethernet, "a", &floating(Mode::Address));
                 check(&mut kernel, lifetime);
-            });
+            };
+            scope.spawn(move || on_a_steady_machine(slack / 2, play));
         }
     });
 }

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "expectations/databases.rs"]
 mod expectations;
+#[path = "steady/mod.rs"]
+mod steady;
 
 use std::process::Child;
 use std::sync::Mutex;
@@ -17,6 +19,7 @@ use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::DatabaseSeen;
 use duotone::protocol::identity::NodeId;
 use expectations::{Expectation, Servers};
+use steady::on_a_steady_machine;
 use tokio::runtime::Runtime;
 
 /// A pair of servers with its adapters.
@@ -117,12 +120,15 @@ fn meet(name: &str, list: &[Expectation]) {
     let work = || {
         while let Some((sentence, check)) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
             let number = next.load(Ordering::Relaxed);
-            let holds = std::panic::catch_unwind(|| {
+            let play = || {
                 let Some(mut pair) = Pair::new(&format!("{name}{number}")) else { return };
                 println!("expects: {sentence}");
                 expectations::settle(&mut pair);
                 check(&mut pair);
-            });
+            };
+            // What a deed has seen at once of a server it waits for only so long.
+            let borne = Duration::from_millis(50);
+            let holds = std::panic::catch_unwind(|| on_a_steady_machine(borne, play));
             if holds.is_err() {
                 wrong.lock().unwrap().push(*sentence);
             }

@@ -47,7 +47,7 @@ fn play(mode: &str, scenarios: &[Scenario]) {
         .expect("the demo runs");
     let words = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{words}\n{complaints}", output.status);
+    assert!(output.status.success(), "{complaints}\n{words}\n{}", cause(&words, &complaints));
     let text = std::fs::read_to_string(&file).expect("the report is written");
     let report: Value = serde_json::from_str(&text).expect("the report is JSON");
     assert_eq!(report["kept"], true);
@@ -67,6 +67,28 @@ fn play(mode: &str, scenarios: &[Scenario]) {
             assert_eq!(run["ownership"]["overlap_ms"], 0.0, "{name}: {run}");
         }
     }
+}
+
+/// Why a demo failed, in a few lines: what it says last of each scenario that was not kept, or why
+/// it could not be played at all. They come last, where the end of a long log shows them.
+fn cause(words: &str, complaints: &str) -> String {
+    let broken: Vec<&str> = words.lines().filter(|line| line.starts_with("NOT KEPT ")).collect();
+    if broken.is_empty() {
+        let last: Vec<&str> = complaints.lines().rev().take(5).collect();
+        return format!(
+            "the lab failed: {}",
+            last.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
+    }
+    broken.join("\n")
+}
+
+#[test]
+fn a_failure_ends_with_its_cause() {
+    let words = "  BROKEN: x\ntable\nNOT KEPT power-off: nobody serves at the end (played once)\n";
+    let told = "NOT KEPT power-off: nobody serves at the end (played once)";
+    assert_eq!(cause(words, "--- a log"), told);
+    assert_eq!(cause("table", "--- a log\nno sipp"), "the lab failed: --- a log\nno sipp");
 }
 
 /// Every other one of those that are not quick.

@@ -43,6 +43,8 @@ fn timing() -> Timing {
         address_lifetime: ms(2000),
         lan_window: ms(3000),
         certificate: ms(3500),
+        grant: ms(120),
+        grant_renewal: ms(20),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(5000),
@@ -106,6 +108,7 @@ impl Pair {
                     software: [0, 1, 0],
                     config_hash: 1,
                     dark_standby: false,
+                    references: true,
                     policy: duotone::protocol::moves::Policy::DEFAULT,
                     arbitration: Arbitration::LAN,
                 },
@@ -209,6 +212,7 @@ impl Pair {
                     self.tell(index, Event::Lan { group, seen });
                 }
             }
+            Action::AskWitness(_) => panic!("there is no witness here"),
             Action::HoldAddresses { group } => {
                 self.hosts[index].held = true;
                 self.tell(index, Event::AddressesSeen { group, seen: Presence::Held });

@@ -12,6 +12,9 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// For an answer that comes, on any machine.
+const PATIENCE: Duration = ms(30_000);
+
 fn probe(kind: ProbeKind, timeout: Duration) -> Probe {
     Probe { kind, interval: ms(1000), timeout, fall: 1, rise: 1 }
 }
@@ -28,7 +31,7 @@ fn server(
     answer: impl Fn(usize, &str) -> Vec<String> + Send + 'static,
 ) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let socket = UdpSocket::bind(bind).unwrap();
-    socket.set_read_timeout(Some(ms(3000))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = socket.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut heard = Vec::new();
@@ -65,7 +68,7 @@ async fn a_final_response_below_500_is_good_and_501_too() {
     ] {
         let (address, thread) =
             server("127.0.0.1:0", 1, move |_, text| vec![response(status, text)]);
-        let answer = ask(&sip(address, ms(2000))).await;
+        let answer = ask(&sip(address, PATIENCE)).await;
         if good {
             assert!(matches!(answer, Answer::Good(_)), "{status}: {answer:?}");
         } else {
@@ -83,7 +86,7 @@ async fn works_over_ipv6_and_says_where_it_is() {
         return;
     }
     let (address, thread) = server("[::1]:0", 1, |_, text| vec![response("200 OK", text)]);
-    let answer = ask(&sip(address, ms(2000))).await;
+    let answer = ask(&sip(address, PATIENCE)).await;
     assert!(matches!(answer, Answer::Good(_)), "{answer:?}");
     let heard = thread.join().unwrap();
     assert!(heard[0].starts_with(&format!("OPTIONS sip:[::1]:{} SIP/2.0\r\n", address.port())));
@@ -116,7 +119,7 @@ async fn a_lost_request_is_sent_again_unchanged_and_a_provisional_one_is_not_the
         vec![response("100 Trying", text), response("200 OK", text)]
     });
     let asked = Instant::now();
-    let answer = ask(&sip(address, ms(3000))).await;
+    let answer = ask(&sip(address, PATIENCE)).await;
     assert!(matches!(answer, Answer::Good(_)), "{answer:?}");
     assert!(asked.elapsed() >= ms(500), "T1");
     let heard = thread.join().unwrap();
@@ -136,18 +139,18 @@ async fn a_lost_request_is_sent_again_unchanged_and_a_provisional_one_is_not_the
 async fn nobody_there_is_bad_at_once() {
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let asked = Instant::now();
-    assert_eq!(ask(&sip(closed, ms(2000))).await, Answer::Bad(Bad::Refused));
-    assert!(asked.elapsed() < ms(500));
+    assert_eq!(ask(&sip(closed, ms(60_000))).await, Answer::Bad(Bad::Refused));
+    assert!(asked.elapsed() < ms(30_000), "not when its time is over");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let answer = ask(&probe(ProbeKind::Tcp(closed), ms(2000))).await;
+    let answer = ask(&probe(ProbeKind::Tcp(closed), PATIENCE)).await;
     assert_eq!(answer, Answer::Bad(Bad::Refused));
 }
 
 #[tokio::test]
 async fn tcp_is_good_when_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let answer = ask(&probe(ProbeKind::Tcp(listener.local_addr().unwrap()), ms(2000))).await;
+    let answer = ask(&probe(ProbeKind::Tcp(listener.local_addr().unwrap()), PATIENCE)).await;
     assert!(matches!(answer, Answer::Good(_)), "{answer:?}");
 }
 

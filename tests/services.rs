@@ -105,7 +105,8 @@ async fn a_crash_loop_backs_off_and_never_looks_good() {
     assert!(grades.await.is_err(), "it only ends by the time limit");
     // 400 ms of pause and 120 ms of life each.
     let starts = scratch.read("starts").lines().count();
-    assert!((4..=7).contains(&starts), "{starts} starts, {:?}", began.elapsed());
+    let most = 5 + began.elapsed().as_millis() as usize / 400;
+    assert!((4..=most).contains(&starts), "{starts} starts, {:?}", began.elapsed());
     services.stop_all().await;
 }
 

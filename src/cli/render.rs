@@ -297,6 +297,10 @@ fn database(page: &mut Page, data: &Value) {
             ),
         ],
     );
+    let long = text(database, "rejoin").filter(|_| database["rejoin"].is_string());
+    page.row("coming back", [long]);
+    let trouble = text(database, "trouble").filter(|_| database["trouble"].is_string());
+    page.row("database says", [trouble]);
 }
 
 /// The orders that are legal now.

@@ -1,9 +1,12 @@
 //! What happened, for people: one log line per change, one timed line per step of a takeover.
 
+use tokio::sync::watch;
+
 use super::history::{self, History};
 use super::status;
 use super::timeline::Timeline;
 use super::witness;
+use crate::adapters::postgres::Progress;
 use crate::config::Config;
 use crate::protocol::action::Action;
 use crate::protocol::event::{Event, LanSeen};
@@ -21,6 +24,10 @@ pub struct Journal {
     me: NodeId,
     pub(super) timeline: Timeline,
     pub(super) latest: Option<Snapshot>,
+    /// How far a long deed at the database has come; `None` without a database.
+    pub(super) progress: Option<watch::Receiver<Option<Progress>>>,
+    /// Why the last look or deed at the database fell short.
+    pub(super) database_trouble: Option<String>,
     history: History,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
@@ -46,6 +53,8 @@ impl Journal {
                 history::last_peer_term(&config.state_dir, config.peer_name()),
             ),
             latest: None,
+            progress: None,
+            database_trouble: None,
             history: History::begin(config),
             said: None,
             liveness: None,

@@ -288,6 +288,7 @@ fn setup(config: &Config, state: &StateFile) -> Result<Setup, Error> {
         software: software(),
         config_hash: config.hash,
         dark_standby: config.floating.mode == Mode::Interface { bare: false },
+        references: !config.floating.references.is_empty(),
         policy: config.policy,
         arbitration: config.arbitration,
     })

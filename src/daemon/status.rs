@@ -61,7 +61,7 @@ pub fn data(
             "remaining_ms": status.certificate_ends.map(|ends| ms(ends, now)),
             "certifying": status.certifying,
         },
-        "database": config.postgres.is_some().then(|| database(status)),
+        "database": config.postgres.is_some().then(|| database(status, journal)),
         "services": services,
         "addresses": {
             "state": presence(status.presence.first().copied().unwrap_or(Presence::Unknown)),
@@ -206,8 +206,9 @@ fn link(status: &LinkStatus, now: Instant) -> Value {
     })
 }
 
-fn database(status: &Status) -> Value {
+fn database(status: &Status, journal: &Journal) -> Value {
     let seen = &status.database;
+    let progress = journal.progress.as_ref().and_then(|progress| *progress.borrow());
     json!({
         "state": match seen.state {
             DatabaseState::Unknown => "unknown",
@@ -226,6 +227,9 @@ fn database(status: &Status) -> Value {
             "synchronous": replica.synchronous,
         })),
         "system_id": seen.system_id.map(|id| id.to_string()),
+        // A long deed, while there is one: a rejoin, in the words of its present step.
+        "rejoin": progress.map(|progress| progress.to_string()),
+        "trouble": journal.database_trouble,
     })
 }
 

@@ -1,11 +1,12 @@
 //! The node's slow actions: each is carried out, and what was seen goes back to the pulse.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
+use super::journal::Journal;
 use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
@@ -41,18 +42,16 @@ impl Work {
         tokio::task::spawn_local(database(Arc::clone(shared), inbox));
         tokio::task::spawn_local(services(Arc::clone(shared)));
         tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds));
-        let journal = Arc::clone(shared);
+        let kept = Arc::clone(shared);
         tokio::task::spawn_local(async move {
             while let Some(record) = records.recv().await {
-                journal.journal.lock().unwrap_or_else(PoisonError::into_inner).note(&record);
+                journal(&kept).note(&record);
             }
         });
-        let journal = Arc::clone(shared);
+        let kept = Arc::clone(shared);
         tokio::task::spawn_local(async move {
             while let Some(snapshot) = incoming.recv().await {
-                let mut journal = journal.journal.lock().unwrap_or_else(PoisonError::into_inner);
-                journal.snapshot(&snapshot);
-                drop(journal);
+                journal(&kept).snapshot(&snapshot);
                 if latest.send(Some(snapshot)).is_err() {
                     return;
                 }
@@ -125,6 +124,7 @@ async fn database(
     mut orders: mpsc::UnboundedReceiver<(Ticket, DatabaseDeed)>,
 ) {
     let Some(mut database) = server(&shared) else { return };
+    journal(&shared).progress = Some(database.progress());
     let mut look_at = tokio::time::Instant::now();
     let mut next = None;
     let mut said = String::new();
@@ -148,7 +148,7 @@ async fn database(
                 order = orders.recv() => { next = order; None }
                 seen = database.look() => Some(seen),
             };
-            note_trouble(&database, &mut said);
+            note_trouble(&shared, &database, &mut said);
             if let Some(seen) = seen {
                 let answers =
                     matches!(seen.state, DatabaseState::Standby | DatabaseState::Writable);
@@ -168,7 +168,7 @@ async fn database(
             order = orders.recv() => { next = order; None }
             seen = database.perform(deed) => Some(seen),
         };
-        note_trouble(&database, &mut said);
+        note_trouble(&shared, &database, &mut said);
         // A cancelled deed ends in what is seen, like every other.
         let seen = match seen {
             Some(seen) => seen,
@@ -190,7 +190,7 @@ fn told(findings: &[Finding]) -> bool {
 }
 
 fn pause(shared: &Shared) -> Duration {
-    let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
+    let journal = journal(shared);
     let Some(status) = journal.latest.as_ref().map(|snapshot| &snapshot.status) else {
         return LOOK_OFTEN;
     };
@@ -209,12 +209,19 @@ fn pause(shared: &Shared) -> Duration {
 }
 
 /// A lasting trouble is one line, not ten a second.
-fn note_trouble(database: &Database, said: &mut String) {
+fn note_trouble(shared: &Shared, database: &Database, said: &mut String) {
     let now = database.trouble().map(ToString::to_string).unwrap_or_default();
     if now != *said && !now.is_empty() {
         tracing::warn!("database: {now}");
     }
+    if now != *said {
+        journal(shared).database_trouble = (!now.is_empty()).then(|| now.clone());
+    }
     *said = now;
+}
+
+fn journal(shared: &Shared) -> MutexGuard<'_, Journal> {
+    shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn server(shared: &Shared) -> Option<Database> {

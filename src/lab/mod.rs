@@ -11,7 +11,8 @@
 //! | `history` | the checker of P2 and P5: logs and tables, no files |
 //! | `scenario` | the stories: what is done, what must be seen |
 //! | `stage`, `script`, `recovery`, `play` | a world for them, their doing, what is waited for, their order |
-//! | `outcome`, `report` | the judgement, the table |
+//! | `yardstick` | what the machine itself did meanwhile |
+//! | `outcome`, `judgement`, `report` | what one run showed, whether that was promised, the table |
 //! | `run_directory`, `clock` | what is left on the machine, and when things happened |
 //!
 //! Everything made is recorded first and removed on every exit; what a crash leaves, the next run
@@ -23,6 +24,7 @@ mod floor;
 mod history;
 mod host;
 mod job;
+mod judgement;
 mod namespaces;
 mod netlink;
 mod node;
@@ -45,6 +47,7 @@ mod switch;
 mod watch;
 mod world;
 mod writer;
+mod yardstick;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -57,8 +60,10 @@ use anyhow::Context;
 
 use crate::config::preset;
 use crate::protocol::time::Instant;
+use crate::protocol::timing::Timing;
 use run_directory::RunDirectory;
 pub use scenario::{Scenario, faults};
+pub use yardstick::{Waits, Yardstick};
 
 /// What `duotone demo` was asked for.
 #[derive(Clone, Debug)]
@@ -174,11 +179,16 @@ words! {
 impl Preset {
     /// Heartbeat interval and the silence that means lost, for the bare floor.
     fn times(self) -> (Duration, Duration) {
-        let basic = match self {
-            Preset::Voice => preset::Preset::Voice.basic(),
-            Preset::Fast => preset::Preset::Fast.basic(),
-        };
-        (basic.interval, basic.lost_after)
+        let timing = self.timing();
+        (timing.interval, timing.lost_after)
+    }
+
+    /// All the pair's times.
+    fn timing(self) -> Timing {
+        match self {
+            Preset::Voice => preset::Preset::Voice.timing(),
+            Preset::Fast => preset::Preset::Fast.timing(),
+        }
     }
 }
 
@@ -227,6 +237,7 @@ fn play_and_report(options: &DemoOptions) -> anyhow::Result<ExitKind> {
         let text = serde_json::to_string_pretty(&report::json(options, &outcomes))?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
+    print!("{}", report::not_kept(&outcomes));
     Ok(if report::kept(&outcomes) { ExitKind::Kept } else { ExitKind::Broken })
 }
 
@@ -238,16 +249,29 @@ fn show_logs(directory: &Path) {
             show_logs(&path);
         } else if path.extension().is_some_and(|kind| kind == "log") {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            if path.ends_with("calls.log") || path.ends_with("records.log") || lines.is_empty() {
+            let lines: Vec<&str> = text.lines().filter(|line| tells(line)).collect();
+            if is_a_client_s(&path) || lines.is_empty() {
                 continue;
             }
             eprintln!("--- {}", path.display());
-            for line in &lines[lines.len().saturating_sub(30)..] {
+            for line in &lines[lines.len().saturating_sub(60)..] {
                 eprintln!("    {line}");
             }
         }
     }
+}
+
+/// Numbers and times only.
+fn is_a_client_s(log: &Path) -> bool {
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    ["calls", "records", "job-"].iter().any(|client| name.starts_with(client))
+}
+
+/// Not what is said again and again while a database is away.
+fn tells(line: &str) -> bool {
+    ["service=\"kamailio\"", "FATAL:  the database system is", "database system is starting up"]
+        .iter()
+        .all(|noise| !line.contains(noise))
 }
 
 /// # Errors

@@ -39,13 +39,14 @@ struct Span {
 }
 
 impl Span {
-    fn covers(&self, at: Instant) -> bool {
-        at + STAMPS_DIFFER >= self.from && self.to.is_none_or(|to| at <= to + STAMPS_DIFFER)
+    fn covers(&self, at: Instant, differ: Duration) -> bool {
+        at + differ >= self.from && self.to.is_none_or(|to| at <= to + differ)
     }
 }
 
-/// Judges what was seen from `fault` to `end`; `was`: the owner before.
-pub fn judge(seen: &Seen, was: usize, fault: Instant, end: Instant) -> Ownership {
+/// Judges what was seen from `fault` to `end`; `was`: the owner before; `still`: how long the machine
+/// kept even the threads waiting that read the changes.
+pub fn judge(seen: &Seen, was: usize, fault: Instant, end: Instant, still: Duration) -> Ownership {
     let mut overlap_ms: f64 = 0.0;
     let mut moves = 0;
     let mut held_at: Option<Instant> = None;
@@ -69,16 +70,18 @@ pub fn judge(seen: &Seen, was: usize, fault: Instant, end: Instant) -> Ownership
     }
     let claims = seen.claims.iter().filter(|claim| claim.at > fault && claim.at <= end);
     let claimed = claims.clone().find(|claim| claim.mac == lan_mac(1 - was));
-    let false_claims = claims.filter(|claim| is_false(seen, claim)).count();
+    let false_claims = claims.filter(|claim| is_false(seen, claim, STAMPS_DIFFER + still)).count();
     Ownership { overlap_ms, false_claims, moves, held_at, claimed_at: claimed.map(|one| one.at) }
 }
 
 /// The claimant's own kernel did not have the address.
-fn is_false(seen: &Seen, claim: &Claim) -> bool {
+fn is_false(seen: &Seen, claim: &Claim, stamps_differ: Duration) -> bool {
     let Some(node) = [0, 1].into_iter().find(|&node| lan_mac(node) == claim.mac) else {
         return false;
     };
-    !spans_of(seen, node, IpAddr::V4(FLOATING)).iter().any(|span| span.covers(claim.at))
+    !spans_of(seen, node, IpAddr::V4(FLOATING))
+        .iter()
+        .any(|span| span.covers(claim.at, stamps_differ))
 }
 
 fn changes_of(seen: &Seen, address: IpAddr) -> Vec<(usize, Span)> {
@@ -145,6 +148,8 @@ mod tests {
     use super::super::watch::HostChange;
     use super::*;
 
+    const QUIET: Duration = Duration::ZERO;
+
     fn at(ms: u64) -> Instant {
         Instant::from_nanos(ms * 1_000_000)
     }
@@ -167,24 +172,36 @@ mod tests {
     fn two_owners_are_seen() {
         let mut seen = moved();
         seen.changes.push(change(130, 0, false));
-        let split = judge(&seen, 0, at(50), at(900));
+        let split = judge(&seen, 0, at(50), at(900), QUIET);
         assert_eq!((split.overlap_ms, split.moves, split.held_at), (30.0, 2, Some(at(100))));
-        assert_eq!(judge(&seen, 0, at(50), at(120)).overlap_ms, 20.0, "no later than the end");
-        assert_eq!(judge(&seen, 0, at(110), at(900)).overlap_ms, 20.0, "no earlier than the fault");
+        assert_eq!(
+            judge(&seen, 0, at(50), at(120), QUIET).overlap_ms,
+            20.0,
+            "no later than the end"
+        );
+        assert_eq!(
+            judge(&seen, 0, at(110), at(900), QUIET).overlap_ms,
+            20.0,
+            "no earlier than the fault"
+        );
     }
 
     #[test]
     fn a_powered_off_host_owns_nothing_then_and_nothing_after() {
         let mut seen = moved();
         seen.dark = vec![dark(50, None, true)];
-        let off = judge(&seen, 0, at(49), at(900));
+        let off = judge(&seen, 0, at(49), at(900), QUIET);
         assert_eq!((off.overlap_ms, off.moves, off.held_at), (0.0, 2, Some(at(100))));
         seen.dark = vec![dark(50, Some(300), true)];
         // The clean-up of the namespace while it is off is no change of ownership.
         seen.changes.push(change(290, 0, false));
-        assert_eq!(judge(&seen, 0, at(49), at(900)).overlap_ms, 0.0);
+        assert_eq!(judge(&seen, 0, at(49), at(900), QUIET).overlap_ms, 0.0);
         seen.changes.push(change(400, 0, true));
-        assert_eq!(judge(&seen, 0, at(49), at(410)).overlap_ms, 10.0, "taken again: two owners");
+        assert_eq!(
+            judge(&seen, 0, at(49), at(410), QUIET).overlap_ms,
+            10.0,
+            "taken again: two owners"
+        );
     }
 
     #[test]
@@ -192,9 +209,13 @@ mod tests {
         let mut seen = moved();
         seen.dark = vec![dark(50, Some(300), false)];
         seen.changes.push(change(312, 0, false));
-        assert_eq!(judge(&seen, 0, at(49), at(900)).overlap_ms, 12.0, "the wake window");
+        assert_eq!(judge(&seen, 0, at(49), at(900), QUIET).overlap_ms, 12.0, "the wake window");
         seen.changes[3] = change(200, 0, false);
-        assert_eq!(judge(&seen, 0, at(49), at(900)).overlap_ms, 0.0, "it expired in between");
+        assert_eq!(
+            judge(&seen, 0, at(49), at(900), QUIET).overlap_ms,
+            0.0,
+            "it expired in between"
+        );
     }
 
     #[test]
@@ -204,11 +225,14 @@ mod tests {
         seen.changes.sort_by_key(|change| change.at);
         let claim = |ms, node| Claim { at: at(ms), mac: lan_mac(node) };
         seen.claims = vec![claim(20, 0), claim(101, 1), claim(200, 0), claim(950, 0)];
-        let judged = judge(&seen, 0, at(50), at(900));
+        let judged = judge(&seen, 0, at(50), at(900), QUIET);
         assert_eq!((judged.false_claims, judged.claimed_at), (1, Some(at(101))));
+        // Even the watchers stood still for so long: that is no claim without the address.
+        let still = Duration::from_millis(100);
+        assert_eq!(judge(&seen, 0, at(50), at(900), still).false_claims, 0);
         seen.claims[2] = Claim { at: at(200), mac: [9; 6] };
         assert_eq!(
-            judge(&seen, 0, at(50), at(900)).false_claims,
+            judge(&seen, 0, at(50), at(900), QUIET).false_claims,
             0,
             "a stranger's is not the pair's"
         );

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Say;
 use super::clock::{self, Interrupted, ms_between, pause, wait_until};
+use super::judgement::Breach;
 use super::postgres;
 use super::scenario::{Contestant, Figure};
 use super::stage::{Stage, TOGETHER};
@@ -12,7 +13,7 @@ use super::world::NODES;
 use crate::protocol::time::Instant;
 
 /// How long anything is waited for that must come.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long is looked on after service is back: whatever goes wrong late is to be seen.
 const LOOK_ON: Duration = Duration::from_secs(1);
 
@@ -23,13 +24,23 @@ pub struct Struck {
     /// Measured besides.
     pub figures: Vec<(Figure, f64)>,
     /// What did not come about.
-    pub broken: Vec<String>,
+    pub broken: Vec<Breach>,
 }
 
 impl Struck {
     /// Nothing more than that yet.
     pub fn at(fault: Instant) -> Self {
         Struck { fault, figures: Vec::new(), broken: Vec::new() }
+    }
+
+    /// Something that was to come did not.
+    pub fn missed(&mut self, words: impl Into<String>) {
+        self.broken.push(Breach::of_service(words));
+    }
+
+    /// A node did what it may never do.
+    pub fn forbidden(&mut self, words: impl Into<String>) {
+        self.broken.push(Breach::of_safety(words));
     }
 }
 
@@ -42,7 +53,7 @@ pub fn is_held(stage: &Stage, struck: &mut Struck, node: usize, say: &Say) -> an
     if held {
         say.line(&format!("{} is held: {why}", NODES[node]));
     } else {
-        struck.broken.push(format!("{} is not held: {why}", NODES[node]));
+        struck.forbidden(format!("{} is not held: {why}", NODES[node]));
     }
     Ok(())
 }
@@ -53,7 +64,7 @@ pub fn taken_over(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Resu
     let took =
         wait_until(PATIENCE, Duration::from_millis(5), || stage.watch.held_since(other, fault))?;
     if !took {
-        struck.broken.push(format!("{} has no address within {PATIENCE:?}", NODES[other]));
+        struck.missed(format!("{} has no address within {PATIENCE:?}", NODES[other]));
     }
     serves_again(stage, struck, say)
 }
@@ -63,7 +74,7 @@ pub fn serves_again(stage: &Stage, struck: &mut Struck, say: &Say) -> anyhow::Re
     if stage.served_since(clock::now(), PATIENCE)? {
         say.line("calls are answered, records stored");
     } else {
-        struck.broken.push(format!("no service within {PATIENCE:?}"));
+        struck.missed(format!("no service within {PATIENCE:?}"));
     }
     pause(LOOK_ON)?;
     Ok(())
@@ -79,11 +90,11 @@ pub fn together(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Re
             say.line("the standby is good");
             // A commit that still waits is part of what this fault did.
             if !stage.served_since(clock::now(), PATIENCE)? {
-                struck.broken.push(format!("no commit within {PATIENCE:?} of a good standby"));
+                struck.missed(format!("no commit within {PATIENCE:?} of a good standby"));
             }
         }
         Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => struck.broken.push(error.to_string()),
+        Err(error) => struck.missed(error.to_string()),
     }
     Ok(())
 }
@@ -120,7 +131,7 @@ fn rejoined(
         struck.figures.push((Figure::Rejoin, ms_between(since, clock::now())));
     } else {
         let status = stage.status(node);
-        struck.broken.push(format!(
+        struck.missed(format!(
             "{} does not stream within {TOGETHER:?}; it is {}: {}",
             NODES[node],
             status.text("role"),

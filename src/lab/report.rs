@@ -6,6 +6,7 @@ use serde_json::json;
 use super::DemoOptions;
 use super::outcome::Outcome;
 use super::scenario::{Contestant, Figure, Scenario};
+use super::yardstick::Waits;
 
 /// One scenario's story.
 pub fn story(outcome: &Outcome) -> String {
@@ -40,8 +41,41 @@ pub fn story(outcome: &Outcome) -> String {
     for (figure, ms) in &outcome.figures {
         text += &format!("  {}: {ms:.0} ms\n", figure.words());
     }
+    text += &format!(
+        "  the machine itself stood still for {:.0} ms, kept a ready thread waiting for {:.0} ms, \
+         took {:.0} ms for a small write (longest of each; limits are stretched by them)\n",
+        outcome.machine.still_ms, outcome.machine.ordinary_ms, outcome.machine.disk_ms
+    );
     text += &verdict(outcome);
     text
+}
+
+/// What was not kept, in one line.
+pub fn breaches(outcome: &Outcome) -> String {
+    let words: Vec<String> = outcome.broken.iter().map(ToString::to_string).collect();
+    words.join("; ")
+}
+
+/// One line for each play that did not keep the promise and stands: the last words of the demo.
+pub fn not_kept(outcomes: &[Outcome]) -> String {
+    let broken = outcomes
+        .iter()
+        .filter(|outcome| outcome.contestant == Contestant::Duotone && !outcome.broken.is_empty());
+    let line = |outcome: &Outcome| {
+        let Waits { still_ms, ordinary_ms, disk_ms } = outcome.machine;
+        format!(
+            "NOT KEPT {}: {} (played {}; the machine: still {still_ms:.0} ms, threads \
+             {ordinary_ms:.0} ms, disk {disk_ms:.0} ms)\n",
+            outcome.scenario.name(),
+            breaches(outcome),
+            times(outcome.played_again.len() + 1)
+        )
+    };
+    broken.map(line).collect()
+}
+
+fn times(plays: usize) -> String {
+    if plays == 1 { "once".to_owned() } else { format!("{plays} times") }
 }
 
 fn verdict(outcome: &Outcome) -> String {
@@ -51,7 +85,7 @@ fn verdict(outcome: &Outcome) -> String {
     if outcome.broken.is_empty() {
         return "  KEPT\n".to_owned();
     }
-    format!("  BROKEN: {}\n", outcome.broken.join("; "))
+    format!("  BROKEN: {}\n", breaches(outcome))
 }
 
 /// The table of everything: duotone's figures and, beside each, the bare floor's of the same run;
@@ -86,9 +120,13 @@ pub fn table(outcomes: &[Outcome]) -> String {
 
 fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String; 9] {
     let kept = all.iter().all(|one| one.broken.is_empty());
+    let again = match all.iter().map(|one| one.played_again.len()).sum() {
+        0_usize => String::new(),
+        more => format!(" ({more} played again)"),
+    };
     let (whose, verdict) = match contestant {
-        Contestant::Duotone => ("", if kept { "kept" } else { "BROKEN" }),
-        Contestant::BareFloor => (", bare floor", ""),
+        Contestant::Duotone => ("", if kept { "kept" } else { "BROKEN" }.to_owned() + &again),
+        Contestant::BareFloor => (", bare floor", String::new()),
     };
     let sum = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).sum::<usize>();
     let most = |count: fn(&Outcome) -> usize| all.iter().map(|one| count(one)).max().unwrap_or(0);
@@ -99,7 +137,7 @@ fn row(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> [String;
     [
         format!("{}{whose}", scenario.name()),
         all.len().to_string(),
-        verdict.to_owned(),
+        verdict,
         spread(all.iter().map(|one| one.outage_ms).collect()),
         format!("{lost} of {}", sum(|one| one.calls.placed)),
         format!("{} of {}", records.0, records.1),

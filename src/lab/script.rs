@@ -85,7 +85,7 @@ fn switchover(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
     struck.figures.push((Figure::Command, ms_between(struck.fault, clock::now())));
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        struck.broken.push(format!("the switchover was refused: {}", words.trim()));
+        struck.missed(format!("the switchover was refused: {}", words.trim()));
     }
     taken_over(stage, &mut struck, say)?;
     together(stage, &mut struck, say)?;
@@ -132,7 +132,7 @@ fn cut_both(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
     let job = stage.start_job(active)?;
     taken_over(stage, &mut struck, say)?;
     if !stage.read_log_of_living(active, Duration::from_secs(10))? {
-        struck.broken.push(format!("{} does not stop acknowledging", NODES[active]));
+        struck.forbidden(format!("{} does not stop acknowledging", NODES[active]));
     }
     end_job(stage, job, say)?;
     wait_for_age(struck.fault, Duration::from_secs(5))?;
@@ -232,7 +232,7 @@ fn replaced(stage: &mut Stage, struck: &mut Struck, say: &Say) -> anyhow::Result
         stage.read_log(active);
         stage.log_is_read(active)?;
     } else {
-        struck.broken.push(format!("the database of {} outlives its daemon", NODES[active]));
+        struck.forbidden(format!("the database of {} outlives its daemon", NODES[active]));
     }
     Ok(())
 }
@@ -322,14 +322,14 @@ fn ten_takeovers(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
         let struck = all.get_or_insert_with(|| Struck::at(at));
         let faults = struck.broken.len();
         if !stage.served_since(at, PATIENCE)? {
-            struck.broken.push(format!("round {round}: no service in {PATIENCE:?}"));
+            struck.missed(format!("round {round}: no service in {PATIENCE:?}"));
         }
         stage.read_log(active);
         pause(Duration::from_millis(300))?;
         let on = stage.power_on(active)?;
         comes_back(stage, struck, active, on, say)?;
         if stage.active == active {
-            struck.broken.push(format!("round {round}: the other did not take over"));
+            struck.missed(format!("round {round}: the other did not take over"));
         }
         if struck.broken.len() > faults {
             break;

@@ -16,6 +16,7 @@ use super::records::Records;
 use super::scenario::Contestant;
 use super::watch::Watch;
 use super::world::{NODES, World};
+use super::yardstick::Yardstick;
 use super::{DemoOptions, Durability, Mode, Say, floor, pbx, postgres};
 use crate::protocol::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::protocol::time::Instant;
 const STEADY: Duration = Duration::from_secs(3);
 /// How long a pair may take to come together again: a base backup, where it comes to that, on a
 /// busy machine.
-pub const TOGETHER: Duration = Duration::from_secs(30);
+pub const TOGETHER: Duration = Duration::from_secs(60);
 
 /// A world with a contestant in it.
 pub struct Stage {
@@ -31,6 +32,8 @@ pub struct Stage {
     pub world: World,
     /// Who looks on.
     pub watch: Watch,
+    /// What the machine itself does meanwhile.
+    pub yardstick: Yardstick,
     /// Who writes through the floating address.
     pub records: Records,
     /// What a commit waits for.
@@ -74,6 +77,7 @@ impl Stage {
         say.line("building the LAN, the link, two hosts and a phone");
         let mut world = World::build(files, options.mode == Mode::Address, &options.program)?;
         let watch = Watch::start(&files.join("calls.log"))?;
+        let yardstick = Yardstick::start(&files.join("yardstick"))?;
         let active = match contestant {
             Contestant::Duotone => start_pair(&mut world, options, template, say)?,
             Contestant::BareFloor => start_floor(&mut world, options, template, say)?,
@@ -93,6 +97,7 @@ impl Stage {
         Ok(Stage {
             world,
             watch,
+            yardstick,
             records,
             durability: options.durability,
             contestant,
@@ -210,6 +215,20 @@ impl Stage {
             self.taken.push(autopsy.taken()?);
         }
         Ok(())
+    }
+
+    /// The rows of every data directory below a host's files that was kept instead of its rows.
+    pub fn kept_rows(&self, host: &Path) -> anyhow::Result<Vec<u64>> {
+        let mut rows = Vec::new();
+        for entry in std::fs::read_dir(host)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("pgdata.kept-") {
+                let place = self.files.join(format!("read-{name}"));
+                rows.extend(Autopsy::start(name, entry.path(), place).taken()?.rows()?.rows);
+            }
+        }
+        Ok(rows)
     }
 
     /// Every log that was read so far.

@@ -133,6 +133,12 @@ impl Watch {
         lock(&self.seen).changes.iter().any(|one| got(one) && one.change.address == FLOATING)
     }
 
+    /// Every call that was placed in this time is answered.
+    pub fn all_answered(&self, from: Instant, to: Instant) -> bool {
+        let placed = |call: &&Call| call.invited >= from && call.invited <= to;
+        lock(&self.seen).calls.values().filter(placed).all(|call| call.answered.is_some())
+    }
+
     /// The last call answered.
     pub fn last_answer(&self) -> Option<Instant> {
         lock(&self.seen).calls.values().filter_map(|call| call.answered).max()
@@ -164,9 +170,9 @@ fn log_calls(mut log: File, inbox: &Receiver<String>) {
 
 /// Runs the calling thread before ordinary ones (chrt(1)): a stamp taken late would look like two
 /// owners. Where that is refused, the stamps are a little later on a busy machine, nothing worse.
-fn run_first() {
-    let thread = nix::unistd::gettid().to_string();
-    let _ = Command::new("chrt").args(["--rr", "--pid", "10", &thread]).output();
+pub fn run_first(priority: u32) {
+    let (priority, thread) = (priority.to_string(), nix::unistd::gettid().to_string());
+    let _ = Command::new("chrt").args(["--rr", "--pid", &priority, &thread]).output();
 }
 
 fn capture(stop: &AtomicBool, seen: &Mutex<Seen>, lines: &Sender<String>) {
@@ -243,7 +249,7 @@ fn watch_addresses(node: usize, stop: &AtomicBool, seen: &Mutex<Seen>) {
         lock(seen).blind = true;
         return;
     };
-    run_first();
+    run_first(10);
     while !stop.load(Ordering::Relaxed) {
         let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::from(100u8)) != Ok(1) {

@@ -15,9 +15,12 @@ use super::time::{Duration, Instant};
 impl Node {
     pub(super) fn probe(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for index in 0..self.groups.len() {
-            let Some(question) = self.question(now, &self.groups[index].lan, index) else {
-                continue;
-            };
+            let question = self.question(now, &self.groups[index].lan, index);
+            let known = self.setup.references;
+            let question = question
+                .map(|asked| Question { references: asked.references && known, ..asked })
+                .filter(|asked| asked.floating || asked.references);
+            let Some(question) = question else { continue };
             let group = &mut self.groups[index];
             if !question.floating {
                 group.lan.restart();

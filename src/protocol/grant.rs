@@ -10,7 +10,7 @@ use super::node::{Durability, Node};
 use super::peer::Liveness;
 use super::time::{Duration, Instant};
 use super::timing::Timing;
-use super::witness::{Refusal, Reply, Request, Verdict, Wish};
+use super::witness::{Ledger, Refusal, Reply, Request, Verdict, Wish};
 
 /// One request that left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +113,12 @@ impl Grant {
         self.heard.is_some_and(|(asked, reply)| asked >= silence && reply.ledger.names(me))
     }
 
+    /// The role was granted to this node last, or nothing is known.
+    fn names_holder(&self, me: NodeId) -> bool {
+        self.heard
+            .is_none_or(|(_, reply)| reply.ledger.holder.is_some_and(|holder| holder.node == me))
+    }
+
     /// It has confirmed, in this role and in reply to a request for that purpose, that the peer is
     /// excluded (rule 17 d, C4).
     pub fn excludes_peer(&self) -> bool {
@@ -121,18 +127,20 @@ impl Grant {
 
     /// The peer may be on record as excluded: to be cleared before it is certified (C4).
     pub fn may_exclude_peer(&self, me: NodeId) -> bool {
-        let said = self.heard.is_some_and(|(_, reply)| {
-            reply.sequence > self.cleared.confirmed && reply.ledger.excluded == Some(me.peer())
-        });
-        self.excluded.asked > self.cleared.confirmed || said
+        self.may_be(self.excluded, |ledger| ledger.excluded == Some(me.peer()))
     }
 
     /// The witness may believe that this node holds the role.
     pub fn may_be_held(&self, me: NodeId) -> bool {
-        let said = self.heard.is_some_and(|(_, reply)| {
-            reply.sequence > self.released.confirmed && reply.ledger.is_held_by_peer_of(me.peer())
-        });
-        self.granted.asked > self.released.confirmed || said
+        self.may_be(self.granted, |ledger| ledger.is_held_by_peer_of(me.peer()))
+    }
+
+    /// The newest answer says so, or a request that may have made it so is newer.
+    fn may_be(&self, made_by: Mark, says_so: impl Fn(&Ledger) -> bool) -> bool {
+        match self.heard {
+            Some((_, reply)) => made_by.asked > reply.sequence || says_so(&reply.ledger),
+            None => made_by.asked > 0,
+        }
     }
 
     /// Nothing of the role is left with the witness, or it has had the time to hear so (rule 28).
@@ -165,9 +173,7 @@ impl Grant {
                 self.mark(asked.wish).asked_at = Instant::ZERO;
                 return;
             }
-            (Wish::Release, Verdict::Done | Verdict::Refused(_)) | (_, Verdict::Done) => {
-                asked.sequence
-            }
+            (_, Verdict::Done) => asked.sequence,
             (_, Verdict::Refused(_)) => self.mark(asked.wish).confirmed,
         };
         match (asked.wish, reply.verdict) {
@@ -197,10 +203,14 @@ impl Grant {
             Some(Asked { sequence, wish, at });
         let mark = self.mark(wish);
         (mark.asked, mark.asked_at) = (sequence, at);
-        if wish == Wish::Release {
-            let since = self.releasing_since.unwrap_or(at);
-            self.give_up();
-            self.releasing_since = Some(since);
+        match wish {
+            Wish::Release => {
+                let since = self.releasing_since.unwrap_or(at);
+                self.give_up();
+                self.releasing_since = Some(since);
+            }
+            Wish::Grant { .. } => self.releasing_since = None,
+            Wish::Query | Wish::Exclude | Wish::Clear => {}
         }
         sequence
     }
@@ -258,10 +268,18 @@ impl Node {
             Authority::Active => {
                 let alone = !self.lease.unlimited()
                     && (quiet || self.lease_is_late().is_none_or(|late| now >= late));
-                if alone || self.issuer.wants_lone() {
+                // Who has no carrier serves nobody: the peer may.
+                let deaf = self.groups.iter().any(|group| group.lan.deaf);
+                if (alone && !deaf) || self.issuer.wants_lone() {
                     want(grant, timing.grant_renewal);
                 } else {
-                    want(Wish::Query, timing.calm_period());
+                    // It is on record who served last, and stands in nobody's way (C5).
+                    let on_record = self.grant.names_holder(self.setup.me);
+                    let wish = if on_record { Wish::Query } else { grant };
+                    want(wish, timing.calm_period());
+                    if gives_back {
+                        want(Wish::Release, brisk);
+                    }
                 }
                 let excludes = self.issuer.wants_lone() || self.issuer.lone();
                 if self.waits() && excludes && !self.grant.excludes_peer() {

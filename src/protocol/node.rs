@@ -54,6 +54,9 @@ pub struct Setup {
     pub config_hash: u64,
     /// The LAN interface is down while this node stands by: its references cannot be asked then.
     pub dark_standby: bool,
+    /// Hosts of the LAN are known that always answer: without any this node cannot tell whether the
+    /// LAN would miss it. `lan` needs them.
+    pub references: bool,
     /// Which moves need no order.
     pub policy: Policy,
     /// Whose word a takeover needs.

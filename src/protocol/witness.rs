@@ -143,8 +143,11 @@ pub struct Witness {
 struct Seat {
     /// The one whose wishes count, with its ticket and newest request.
     taken: Option<(Session, u64, u64)>,
-    /// One that has not yet shown that it lives now.
-    offered: Option<(Session, u64)>,
+    /// Those that have not yet shown that they live now. Several, so that a recorded request of a
+    /// session that has ended does not keep a living one out.
+    offered: [Option<(Session, u64)>; Seat::OFFERS],
+    /// Which of them is replaced next.
+    next: usize,
 }
 
 impl Witness {
@@ -256,6 +259,8 @@ enum Admission {
 }
 
 impl Seat {
+    const OFFERS: usize = 8;
+
     fn admit(&mut self, request: &Request, fresh: u64) -> Admission {
         if let Some((session, ticket, newest)) = self.taken
             && session == request.session
@@ -266,17 +271,17 @@ impl Seat {
             self.taken = Some((session, ticket, request.sequence));
             return Admission::Admitted;
         }
-        match self.offered {
-            Some((session, ticket)) if session == request.session => {
-                if ticket != request.ticket {
-                    return Admission::New(ticket);
-                }
+        let mut offered = self.offered.into_iter().flatten();
+        match offered.find(|(session, _)| *session == request.session) {
+            Some((session, ticket)) if ticket == request.ticket => {
                 self.taken = Some((session, ticket, request.sequence));
-                self.offered = None;
+                self.offered = [None; Seat::OFFERS];
                 Admission::Admitted
             }
-            Some(_) | None => {
-                self.offered = Some((request.session, fresh));
+            Some((_, ticket)) => Admission::New(ticket),
+            None => {
+                self.offered[self.next] = Some((request.session, fresh));
+                self.next = (self.next + 1) % Seat::OFFERS;
                 Admission::New(fresh)
             }
         }

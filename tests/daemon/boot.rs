@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::pair::{DUOTONE, Pair, V4, V6, Wanted, running, said, service};
+use crate::steady::{VOICE_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, soon};
 
 fn everything() -> Wanted {
@@ -36,6 +37,10 @@ fn settled(mut wanted: Wanted) -> Option<(Pair, usize)> {
 
 #[test]
 fn a_pair_boots_and_its_users_can_read_how_it_stands() {
+    on_a_steady_machine(VOICE_BEARS, boots_and_is_read);
+}
+
+fn boots_and_is_read() {
     let Some((mut pair, active)) = settled(everything()) else { return };
     assert_eq!(active, 0, "nothing speaks against the lower node");
     kernel(&pair);

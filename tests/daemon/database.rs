@@ -79,6 +79,10 @@ fn a_node_that_may_lack_rows_is_held_until_it_is_told_otherwise() {
     let refused = pair.ask(standby, &["failover"]);
     assert!(refused.code == 6 && refused.err.contains("may lack acknowledged rows"), "{refused:?}");
     assert!(refused.err.contains("you state that the peer is off"), "{refused:?}");
+    let refused = pair.ask(standby, &["recover"]);
+    for words in ["start pbx-", "which has them", "its last rows may be lost", "--force --reason"] {
+        assert!(refused.code == 6 && refused.err.contains(words), "{words:?} in {refused:?}");
+    }
     assert!(!pair.world.has(HOSTS[standby], V4));
 
     let reason = "the other stands here in pieces";

@@ -4,6 +4,8 @@
 mod boot;
 mod cluster;
 mod database;
+mod durable_order;
+mod failback;
 mod files;
 mod hostile;
 mod idle;
@@ -13,6 +15,8 @@ mod operate;
 mod ownership;
 mod pair;
 mod rejoin;
+#[path = "../steady/mod.rs"]
+mod steady;
 mod systemd;
 mod takeover;
 mod upkeep;

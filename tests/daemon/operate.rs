@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::{self, sql};
 use crate::pair::{DUOTONE, PATIENT, Pair, V4, V6, Wanted, said};
+use crate::steady::{VOICE_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, soon};
 
 /// Refused, with this in the reason.
@@ -38,7 +39,7 @@ fn history(pair: &Pair, node: usize) -> Vec<Value> {
 
 /// Waits for an entry; the newest of this kind.
 #[track_caller]
-fn entry(pair: &Pair, node: usize, kind: &str) -> Value {
+pub fn entry(pair: &Pair, node: usize, kind: &str) -> Value {
     let mut found = Value::Null;
     soon(&format!("{kind} is in the history"), || {
         let all = history(pair, node);
@@ -130,6 +131,10 @@ fn views(pair: &Pair) {
 
 #[test]
 fn a_takeover_is_remembered_by_both_also_without_a_daemon() {
+    on_a_steady_machine(VOICE_BEARS, takeover_is_remembered);
+}
+
+fn takeover_is_remembered() {
     let Some((mut pair, active)) = Pair::settled(Wanted::default()) else { return };
     let standby = 1 - active;
     pair.power_off(active);

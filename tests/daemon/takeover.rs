@@ -5,15 +5,16 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::pair::{Pair, V4, V6, Wanted, running, said, service};
+use crate::steady::{VOICE_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, signal, soon};
 
 const MACS: [&str; 2] = ["02:00:00:00:00:00", "02:00:00:00:00:01"];
 
 /// So long that what had to wait for its end is told from what did not, on any machine.
-const LONG_LIFE: Duration = Duration::from_secs(20);
+const LONG_LIFE: Duration = Duration::from_secs(60);
 
 fn long_lived() -> Wanted {
-    Wanted { times: "address_lifetime = \"20s\"", ..Wanted::default() }
+    Wanted { times: "address_lifetime = \"60s\"", ..Wanted::default() }
 }
 
 /// The third machine knows the active node, and is told of the other without asking.
@@ -57,6 +58,10 @@ fn tells(pair: &Pair, node: usize, wanted: &[&str]) {
 
 #[test]
 fn a_host_without_power_is_replaced() {
+    on_a_steady_machine(VOICE_BEARS, is_replaced);
+}
+
+fn is_replaced() {
     let Some((mut pair, active)) = Pair::settled(Wanted::default()) else { return };
     let standby = 1 - active;
     learn(&pair, active);
@@ -101,6 +106,10 @@ fn a_host_without_power_is_replaced() {
 
 #[test]
 fn a_dead_daemon_s_address_expires_before_the_other_takes_it() {
+    on_a_steady_machine(VOICE_BEARS, expires_first);
+}
+
+fn expires_first() {
     let wanted = Wanted {
         services: service("pbx", "both", "before-address", "sleep 600 & exec sleep 600"),
         ..Wanted::default()
@@ -128,6 +137,10 @@ fn a_dead_daemon_s_address_expires_before_the_other_takes_it() {
 
 #[test]
 fn a_released_address_is_free_at_once() {
+    on_a_steady_machine(VOICE_BEARS, is_free_at_once);
+}
+
+fn is_free_at_once() {
     let Some((mut pair, active)) = Pair::settled(long_lived()) else { return };
     let standby = 1 - active;
     pair.kill(active);
@@ -164,6 +177,10 @@ fn a_frozen_daemon_that_thaws_drops_the_role_before_anything_else() {
 
 #[test]
 fn a_node_that_is_told_to_stop_hands_over_at_once_and_returns_as_standby() {
+    on_a_steady_machine(VOICE_BEARS, hands_over_and_returns);
+}
+
+fn hands_over_and_returns() {
     let Some((mut pair, active)) = Pair::settled(long_lived()) else { return };
     let standby = 1 - active;
     learn(&pair, active);
@@ -195,6 +212,10 @@ fn a_node_that_is_told_to_stop_hands_over_at_once_and_returns_as_standby() {
 
 #[test]
 fn a_whole_interface_moves_bare_or_down() {
+    on_a_steady_machine(VOICE_BEARS, interface_moves);
+}
+
+fn interface_moves() {
     for link in ["bare", "down"] {
         let wanted = Wanted {
             mode: match link {

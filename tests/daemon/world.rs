@@ -232,7 +232,7 @@ pub fn signal(pid: i32, signal: nix::sys::signal::Signal) {
 }
 
 /// Far longer than anything takes: a test says what comes to be, not how fast a busy machine is.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Tries until it is so; returns how long that took.
 #[track_caller]

@@ -7,3 +7,5 @@ mod hostile;
 mod made;
 mod net;
 mod pulse;
+#[path = "../steady/mod.rs"]
+mod steady;

@@ -204,11 +204,11 @@ pub fn converse(a: &mut End<'_>, b: &mut End<'_>, times: usize) {
 
 /// Tries until it is so, for as long as a busy machine may need.
 pub fn soon(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         if so() {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("not within 30 s: {what}");
+    panic!("not within a minute: {what}");
 }

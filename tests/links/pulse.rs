@@ -24,6 +24,7 @@ use duotone::pulse::report::{Outlets, Recorded, Snapshot};
 use duotone::pulse::{LanSide, Pulse, start};
 
 use crate::net::{Hosts, LATELY, every_kind, identity, soon};
+use crate::steady::{VOICE_BEARS, on_a_steady_machine};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -161,6 +162,7 @@ impl Host {
             software: [0, 1, 0],
             config_hash: 1,
             dark_standby: false,
+            references: true,
             policy: duotone::protocol::moves::Policy::DEFAULT,
             arbitration: Arbitration::LAN,
         };
@@ -231,6 +233,10 @@ fn slow_world(mut outlets: Outlets, post: &duotone::pulse::queue::Post, seen: &M
 
 #[test]
 fn two_pulses_agree_on_one_owner_and_the_other_takes_over() {
+    on_a_steady_machine(VOICE_BEARS, agree_and_take_over);
+}
+
+fn agree_and_take_over() {
     let Some(hosts) = Hosts::new() else { return };
     let owners = Arc::new(Mutex::new(Owners::default()));
     let a = Host::start(&hosts, A, 10, &owners);
@@ -282,6 +288,10 @@ fn two_pulses_agree_on_one_owner_and_the_other_takes_over() {
 
 #[test]
 fn a_flood_does_not_take_the_processor_and_the_pulse_goes_on() {
+    on_a_steady_machine(VOICE_BEARS, goes_on_in_a_flood);
+}
+
+fn goes_on_in_a_flood() {
     let Some(hosts) = Hosts::new() else { return };
     let owners = Arc::new(Mutex::new(Owners::default()));
     let a = Host::start(&hosts, A, 10, &owners);

@@ -154,7 +154,7 @@ pub fn timing() -> Timing {
         start_grace: ms(500),
         drift_ppm: 200,
         release: ms(20),
-        arbiter: ms(500),
+        arbiter: ms(3000),
         probe_interval: ms(10),
         probes: 3,
         short_window: ms(100),

@@ -262,15 +262,15 @@ pub fn signal(pid: i32, name: &str) {
     let _ = kill(nix::unistd::Pid::from_raw(pid), signal);
 }
 
-/// Waits up to 20 s; for the test's own set-up, not for what it measures.
+/// Waits up to a minute; for the test's own set-up, not for what it measures.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         if is_so() {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("not within 20 s: {what}");
+    panic!("not within a minute: {what}");
 }
 
 /// Looks until it is known whether commits wait: a look waits only so long for the checkpointer of

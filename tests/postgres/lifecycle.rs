@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::DatabaseState;
 
-use crate::cluster::{Lab, runtime, settled, signal, until};
+use crate::cluster::{Lab, runtime, settled, signal, timing, until};
 
 const INSERT: &str = "INSERT INTO calls DEFAULT VALUES";
 
@@ -45,7 +45,7 @@ fn a_frozen_server_is_stopped_too() {
         eprintln!("stopped a frozen postmaster in {:?}", begun.elapsed());
         assert_eq!(seen.state, DatabaseState::Stopped, "{:?}", database.trouble());
         assert!(a.processes().is_empty());
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });
 }
 
@@ -159,7 +159,7 @@ fn a_server_that_cannot_start_is_reported_at_once() {
         let begun = Instant::now();
         let seen = database.perform(DatabaseDeed::StartInPlace).await;
         assert_eq!(seen.state, DatabaseState::Stopped);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < timing().step_deadline, "{:?}", begun.elapsed());
         let trouble = database.trouble().expect("said").to_string();
         assert!(trouble.contains("ended while starting"), "{trouble}");
     });
@@ -176,7 +176,14 @@ fn a_recovery_without_consistency_is_starting() {
         database.perform(DatabaseDeed::StopNow).await;
         let start = database.perform(DatabaseDeed::StartAsStandby);
         assert!(tokio::time::timeout(Duration::from_secs(3), start).await.is_err());
-        let seen = database.look().await;
+        let mut seen = database.look().await;
+        for _ in 0..100 {
+            if seen.state == DatabaseState::Starting {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            seen = database.look().await;
+        }
         assert_eq!(seen.state, DatabaseState::Starting, "{:?}", database.trouble());
         assert!(!a.processes().is_empty());
         let seen = database.perform(DatabaseDeed::StopNow).await;
@@ -201,14 +208,22 @@ fn what_a_dropped_look_left_running_is_cancelled_first() {
             a.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted")
                 != "0"
         });
-        let look = tokio::time::timeout(Duration::from_millis(100), database.look());
-        assert!(look.await.is_err(), "it waits for the lock");
+        {
+            let mut look = std::pin::pin!(database.look());
+            for _ in 0..600 {
+                let ended = tokio::time::timeout(Duration::from_millis(50), &mut look).await;
+                assert!(ended.is_err(), "it waits for the lock");
+                if a.sql(hung) == "1" {
+                    break;
+                }
+            }
+        }
         assert_eq!(a.sql(hung), "1", "dropping a future cancels nothing");
 
         let begun = Instant::now();
         assert!(database.check().await.is_empty());
         eprintln!("after a dropped look: {:?}", begun.elapsed());
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         assert_eq!(a.sql(hung), "0");
         assert_eq!(a.session_named("duotone"), session, "the connection stays");
         let _ = holder.kill();

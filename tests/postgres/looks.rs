@@ -61,15 +61,19 @@ fn a_look_on_a_warm_connection_is_cheap() {
         let mut database = a.database();
         let first = database.look().await;
         assert_eq!(first.state, DatabaseState::Writable);
-        let mut times = Vec::new();
-        for _ in 0..100 {
-            let begun = Instant::now();
-            assert_eq!(database.look().await.state, DatabaseState::Writable);
-            times.push(begun.elapsed());
+        // By turns, so that a busy machine is as busy for the ones as for the others.
+        let (mut warm, mut cold) = (Vec::new(), Vec::new());
+        for _ in 0..25 {
+            for (times, looker) in [(&mut cold, &mut a.database()), (&mut warm, &mut database)] {
+                let begun = Instant::now();
+                assert_eq!(looker.look().await.state, DatabaseState::Writable);
+                times.push(begun.elapsed());
+            }
         }
-        times.sort();
-        eprintln!("a look: median {:?}, slowest {:?}", times[50], times[99]);
-        assert!(times[50] < Duration::from_millis(20), "{:?}", times[50]);
+        warm.sort();
+        cold.sort();
+        eprintln!("a look: median {:?}, over a new connection {:?}", warm[12], cold[12]);
+        assert!(warm[12] < cold[12], "{:?}, over a new connection {:?}", warm[12], cold[12]);
         let sessions =
             a.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'duotone'");
         assert_eq!(sessions, "1", "one warm connection");
@@ -142,7 +146,7 @@ fn a_frozen_server_is_unknown_in_bounded_time() {
             let seen = database.look().await;
             assert_eq!(seen.state, DatabaseState::Unknown, "{kind}");
             assert_eq!((seen.synchronous, seen.log), (None, None), "{kind}");
-            assert!(begun.elapsed() < Duration::from_secs(2), "{kind}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(10), "{kind}: {:?}", begun.elapsed());
             assert!(database.trouble().is_some());
         }
         for pid in a.processes() {

@@ -8,7 +8,7 @@ use duotone::adapters::postgres::{Database, Phase};
 use duotone::protocol::action::DatabaseDeed;
 use duotone::protocol::event::DatabaseState;
 
-use crate::cluster::{BIN, Lab, Server, runtime, signal, until};
+use crate::cluster::{BIN, Lab, Server, runtime, signal, timing, until};
 use crate::rejoin::{assert_back, parted, salvages, values};
 
 /// Rejoins until this phase is reached, then drops the future and kills everything on the host, as
@@ -139,6 +139,56 @@ fn what_is_half_copied_is_not_started_while_the_peer_is_away() {
         assert_eq!(seen.state, DatabaseState::Standby, "{:?}", at_a.trouble());
         assert_back(&mut at_a, &a, &b).await;
         assert_eq!(values(&salvages(&a)[0], "calls", "n"), ["51"]);
+    });
+}
+
+/// What fails each time is not tried for ever, and costs no row: the whole directory is kept.
+#[test]
+fn a_salvage_that_fails_again_and_again_keeps_the_directory_and_comes_back() {
+    let Some(lab) = Lab::new("again") else { return };
+    runtime().block_on(async {
+        let (a, b) = parted(&lab, &[], &["INSERT INTO calls VALUES (81)"]).await;
+        // Everything of PostgreSQL's, but a program that always fails and counts.
+        let bin = a.dir.join("bin");
+        std::fs::create_dir(&bin).expect("bin");
+        for program in std::fs::read_dir(BIN).expect(BIN).flatten() {
+            let link = bin.join(program.file_name());
+            std::os::unix::fs::symlink(program.path(), link).expect("link");
+        }
+        let (waldump, asked) = (bin.join("pg_waldump"), a.dir.join("asked"));
+        let text = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\necho 'no memory' >&2\nexit 1\n",
+            asked.display()
+        );
+        std::fs::remove_file(&waldump).expect("the link");
+        std::fs::write(&waldump, text).expect("pg_waldump");
+        std::fs::write(&asked, "").expect("asked");
+        for (path, mode) in [(&waldump, 0o755), (&asked, 0o666)] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+                .expect("mode");
+        }
+        let mut config = a.config();
+        config.bin_dir = bin;
+        let node = a.node;
+        // Its failures are remembered by a daemon that is started again.
+        for attempt in 1..=5 {
+            let mut at_a = Database::new(&config, &timing(), &Lab::names(), node);
+            let seen = at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
+            if attempt < 5 {
+                let trouble = at_a.trouble().expect("why").to_string();
+                assert!(trouble.contains("pg_waldump failed"), "{attempt}: {trouble}");
+                assert!(!seen.streaming && salvages(&a).is_empty(), "{attempt}: {seen:?}");
+            }
+        }
+        let mut at_a = a.database();
+        assert_back(&mut at_a, &a, &b).await;
+        let found = salvages(&a);
+        assert_eq!(found.len(), 1);
+        let kept = found[0].manifest.kept.clone().expect("kept");
+        assert!(!found[0].manifest.complete && kept.why.contains("pg_waldump"), "{kept:?}");
+        assert!(kept.directory.join("PG_VERSION").exists(), "{kept:?}");
+        let asked = std::fs::read_to_string(asked).expect("asked");
+        assert_eq!(asked.lines().filter(|line| !line.contains("-n 1")).count(), 5, "{asked}");
     });
 }
 

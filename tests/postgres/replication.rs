@@ -126,7 +126,7 @@ fn the_old_primary_rejoins_if_its_log_is_part_of_the_new_one() {
         assert_eq!(seen.state, DatabaseState::Standby, "{:?}", at_a.trouble());
         assert!(!seen.diverged);
         let mut seen = seen;
-        for _ in 0..200 {
+        for _ in 0..2000 {
             if seen.streaming && seen.log.as_ref().is_some_and(|log| log.timeline == 2) {
                 break;
             }
@@ -163,7 +163,7 @@ fn a_log_that_has_left_the_peers_is_reported_and_left_alone() {
 
         let mut seen = at_a.perform(DatabaseDeed::Follow).await;
         assert_eq!(seen.state, DatabaseState::Standby, "{:?}", at_a.trouble());
-        for _ in 0..200 {
+        for _ in 0..2000 {
             if seen.diverged {
                 break;
             }

@@ -68,7 +68,7 @@ fn a_clean_stop_ends_where_the_standby_is() {
             // It stays so, and a look is cheap.
             let begun = Instant::now();
             assert_eq!(at_a.look().await.log, Some(log));
-            assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
             a.boot();
             until("the standby streams again", || {
                 a.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
@@ -98,7 +98,7 @@ fn a_standby_that_hangs_delays_a_clean_stop_and_its_deadline_shows_it() {
     let (a, b) = lab.pair("pbx-b");
     runtime().block_on(async {
         let short =
-            duotone::protocol::timing::Timing { step_deadline: Duration::from_secs(1), ..timing() };
+            duotone::protocol::timing::Timing { step_deadline: Duration::from_secs(4), ..timing() };
         let mut at_a = Database::new(&a.config(), &short, &Lab::names(), a.node);
         signal(b.process_titled("walreceiver"), "STOP");
         a.sql("INSERT INTO calls DEFAULT VALUES");

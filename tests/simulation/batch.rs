@@ -3,14 +3,18 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use duotone::protocol::arbiter::Arbitration;
+
 use crate::coverage::Coverage;
 use crate::exceptions::Exceptions;
+use crate::mutated;
 use crate::runs::Run;
 use crate::schedule::Trouble;
+use crate::speed;
 use crate::trace::Trace;
 
 /// Tells the story of a broken run, cut down to what it needs.
-fn tell(seed: u64) -> String {
+pub fn tell(seed: u64) -> String {
     let whole = Run::of(seed);
     let story = whole.go(Trace::told());
     let Some(_) = story.broken else {
@@ -30,7 +34,7 @@ fn lines_wanted() -> usize {
     number("LINES_TOLD").unwrap_or(60) as usize
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -39,6 +43,8 @@ struct Batch {
     exceptions: Exceptions,
     coverage: Coverage,
     handled: u64,
+    /// How long the threads had a core, in nanoseconds.
+    busy: u64,
     troubles: Vec<Trouble>,
     broken: Vec<(u64, String)>,
 }
@@ -50,6 +56,7 @@ fn batch(seeds: &[u64]) -> Batch {
         exceptions: Exceptions::default(),
         coverage: Coverage::new(),
         handled: 0,
+        busy: 0,
         troubles: Vec::new(),
         broken: Vec::new(),
     });
@@ -69,6 +76,7 @@ fn batch(seeds: &[u64]) -> Batch {
                 break;
             }
         }
+        total.lock().unwrap().busy += speed::busy().unwrap_or(0);
     };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -86,14 +94,14 @@ fn every_promise_is_kept_over_random_runs() {
         assert!(story.ends_with("kept every promise"), "seed {seed} breaks a promise");
         return;
     }
-    let many = number("SEEDS").unwrap_or(12_000);
+    let many = number("SEEDS").unwrap_or(18_000);
     let fresh = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(1, |since| since.as_nanos() as u64 / 1_000 * 1_000);
     let mut seeds: Vec<u64> = (0..many).collect();
     let some = (many / 10).max(1);
     println!("fresh seeds: {fresh} to {}", fresh + some - 1);
-    let promises_only = std::env::var("PROMISES").is_ok();
+    let promises_only = mutated::promises_only();
     if !promises_only {
         seeds.extend(fresh..fresh + some);
     }
@@ -106,10 +114,13 @@ fn every_promise_is_kept_over_random_runs() {
         begin.elapsed(),
         seen.exceptions
     );
+    println!("{}", speed::told(seen.handled, seen.busy, begin.elapsed(), 1));
     println!("{}", seen.coverage.summary());
     let gaps = seen.coverage.gaps();
     println!("{}", gaps.join("\n"));
-    if let Some((seed, _)) = seen.broken.iter().min() {
+    if let Some((seed, sentence)) = seen.broken.iter().min() {
+        mutated::found(&format!("seed {seed}"), sentence);
+        assert!(!promises_only, "seed {seed} breaks a promise");
         let list: Vec<String> =
             seen.broken.iter().map(|(seed, what)| format!("  {seed}: {what}")).collect();
         panic!("{}\nbroken:\n{}", tell(*seed), list.join("\n"));
@@ -119,7 +130,7 @@ fn every_promise_is_kept_over_random_runs() {
         let per_run = seen.troubles.len() as f64 / seeds.len() as f64;
         println!("{per_run:.1} troubles in a run");
         assert!(per_run >= 2.0, "too little breaks: {per_run:.1} troubles in a run");
-        for trouble in Trouble::all() {
+        for trouble in Trouble::all(Arbitration::WITNESS) {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
             assert!(times >= many / 60, "{trouble:?} was made only {times} times");
         }

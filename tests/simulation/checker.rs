@@ -35,8 +35,8 @@ pub struct Checker {
     pub together_since: Option<u64>,
     /// Since when they do not.
     pub apart_since: Option<u64>,
-    /// Since when each host has no reference.
-    pub off_gateway: [Option<u64>; 2],
+    /// Since when each host does not reach its arbiter: a reference, or the witness.
+    pub off_arbiter: [Option<u64>; 2],
     /// When the hosts were last not on the same LAN.
     pub lan_apart: u64,
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
@@ -65,7 +65,7 @@ impl Checker {
             last_served: 0,
             together_since: Some(0),
             apart_since: None,
-            off_gateway: [None; 2],
+            off_arbiter: [None; 2],
             lan_apart: 0,
             split_seen: false,
             hidden_seen: false,
@@ -121,14 +121,17 @@ impl World {
         let now = self.now;
         let apart = self.checker.together_since.is_none_or(|since| now < since + reconciled);
         let lifetime = nanos(timing.lifetime_worst());
-        let cut_off = !self.network.neighbours() || now < self.checker.lan_apart + lifetime;
+        let unasked = self.network.probes_lost != [false; 2];
+        let cut_off = (self.settings.arbitration.witness && unasked)
+            || !self.network.neighbours()
+            || now < self.checker.lan_apart + lifetime;
         // What a split left is settled when both are heard again and have read their logs.
         let settling =
             self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
-        let split = self.network.split || (self.checker.split_seen && settling);
+        let lan_alone = !self.settings.arbitration.witness;
+        let split = lan_alone && (self.network.split || (self.checker.split_seen && settling));
         let hidden = self.checker.hidden_seen;
-        let unasked =
-            self.checker.probes_lost_seen && (settling || self.network.probes_lost != [false; 2]);
+        let unasked = self.checker.probes_lost_seen && (settling || unasked);
         let exceptions = &mut self.checker.exceptions;
         for it in self.hosts.iter().filter(|it| it.alive()) {
             let holds = it.addresses.any() || it.database.state == DatabaseState::Writable;
@@ -262,6 +265,7 @@ impl World {
         if !self.hosts[host.index()].disk.copy_unfinished {
             self.break_rule(format!("rule 22: {host} overwrites its log without the mark on disk"));
         }
+        self.check_rewinds(host, old, source);
         let branch = &self.branches.0[old.branch];
         if branch.salvaged < old.position {
             self.break_rule(format!("P5: {host} throws rows away that were not salvaged"));
@@ -317,9 +321,9 @@ impl World {
     fn check_lease(&mut self, other: NodeId) {
         let timing = &self.settings.timing;
         let release = nanos(timing.release) + 2 * LATENESS;
-        let vouched = nanos(timing.long_validity) + release;
+        let vouched = nanos(timing.long_validity.max(timing.grant)) + release;
         let it = &self.hosts[other.index()];
-        let off = self.checker.off_gateway[other.index()];
+        let off = self.checker.off_arbiter[other.index()];
         let upset = it.daemon.changed.max(it.thawed.unwrap_or(0)) + release;
         let hidden = it.thawed_unseen.is_some();
         let serves = it.addresses.any() || it.database.state == DatabaseState::Writable;
@@ -343,8 +347,9 @@ impl World {
         }
         let timing = &self.settings.timing;
         let late = 4 * LATENESS;
-        let (valid, lost) = (nanos(timing.long_validity), nanos(timing.lost_after + timing.delay));
-        let off = self.checker.off_gateway[host.index()]
+        let valid = nanos(timing.long_validity.max(timing.grant));
+        let lost = nanos(timing.lost_after + timing.delay);
+        let off = self.checker.off_arbiter[host.index()]
             .is_some_and(|since| self.now > since + valid + late);
         let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
         let thawed = self.hosts[host.index()].thawed_unseen.is_some();

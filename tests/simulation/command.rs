@@ -45,6 +45,10 @@ pub enum Command {
     /// Its questions for the floating address reach nobody (nothing else is lost).
     Probes(NodeId, bool),
     DiskFails(NodeId, bool),
+    /// The witness runs.
+    Witness(bool),
+    /// It loses its disk, and starts again.
+    WitnessForgets,
     SlowWorld(NodeId, Nanos),
     DeleteAddress(NodeId),
     /// One of the two.
@@ -66,14 +70,20 @@ pub enum Cable {
     /// At the host: the carrier goes.
     LanPlug,
     Gateway,
+    /// To the witness and back.
+    Witness,
+    /// Its answers only.
+    WitnessReplies,
 }
 
-const CABLES: [(Cable, &str); 5] = [
+const CABLES: [(Cable, &str); 7] = [
     (Cable::Eth1, "eth1"),
     (Cable::Eth0Path, "eth0-path"),
     (Cable::Lan, "lan"),
     (Cable::LanPlug, "lan-plug"),
     (Cable::Gateway, "gateway"),
+    (Cable::Witness, "witness"),
+    (Cable::WitnessReplies, "witness-replies"),
 ];
 
 const ORDERS: [(Order, &str); 5] = [
@@ -124,6 +134,8 @@ impl fmt::Display for Command {
             Command::DiskFails(host, fails) => {
                 write!(f, "disk of {host} {}", if *fails { "fails" } else { "works" })
             }
+            Command::Witness(on) => f.write_str(if *on { "witness on" } else { "witness off" }),
+            Command::WitnessForgets => f.write_str("witness forgets"),
             Command::AddressFails(host, fails) => {
                 write!(f, "address of {host} {}", if *fails { "fails" } else { "works" })
             }
@@ -245,6 +257,9 @@ pub fn parse(line: &str) -> Option<Command> {
         ["services", "of", _, "work"] => Command::ServicesFail(host(2)?, false),
         ["probes", "of", _, "are", "lost"] => Command::Probes(host(2)?, false),
         ["probes", "of", _, "pass"] => Command::Probes(host(2)?, true),
+        ["witness", "on"] => Command::Witness(true),
+        ["witness", "off"] => Command::Witness(false),
+        ["witness", "forgets"] => Command::WitnessForgets,
         ["slow", _, _] => Command::SlowWorld(host(1)?, span(2)?),
         ["delete", "address", _] => Command::DeleteAddress(host(2)?),
         ["delete", "one", "address", _] => Command::DeleteOneAddress(host(3)?),

@@ -67,6 +67,9 @@ impl World {
             Command::DiskFails(host, fails) => {
                 self.hosts[host.index()].trouble.disk_fails = *fails;
             }
+            Command::Witness(true) => self.witness_on(),
+            Command::Witness(false) => self.witness_off(),
+            Command::WitnessForgets => self.witness_forgets(),
             Command::SlowWorld(host, span) => {
                 self.hosts[host.index()].trouble.slow_until = self.now + span;
             }
@@ -225,13 +228,17 @@ impl World {
                 Cable::Lan => network.ports[index].passes = works,
                 Cable::LanPlug => network.ports[index].carrier = works,
                 Cable::Gateway => network.gateway[index] = works,
+                Cable::Witness => {
+                    (network.to_witness[index], network.from_witness[index]) = (works, works);
+                }
+                Cable::WitnessReplies => network.from_witness[index] = works,
             }
         }
     }
 
     fn split_lan(&mut self, split: bool) {
         self.network.split = split;
-        self.checker.split_seen |= split;
+        self.checker.split_seen |= split && !self.settings.arbitration.witness;
     }
 
     /// Of one host only: with both files lost nobody knows anything.
@@ -244,7 +251,7 @@ impl World {
 
     fn lose_probes(&mut self, host: NodeId, lost: bool) {
         self.network.probes_lost[host.index()] = lost;
-        self.checker.probes_lost_seen |= lost;
+        self.checker.probes_lost_seen |= lost && !self.settings.arbitration.witness;
     }
 
     fn delete_address(&mut self, host: NodeId) {
@@ -283,6 +290,7 @@ impl World {
             self.split_lan(false);
         }
         self.armed.clear();
+        self.witness_on();
         for host in NodeId::ALL {
             self.hosts[host.index()].trouble = Trouble::default();
             self.services_fail(host, false);
@@ -322,8 +330,13 @@ impl World {
             self.checker.lan_apart = self.now;
         }
         for host in NodeId::ALL {
-            let since = &mut self.checker.off_gateway[host.index()];
-            if self.network.reaches_gateway(host) {
+            let reaches = if self.settings.arbitration.witness {
+                self.network.reaches_witness(host) && self.witness.runs()
+            } else {
+                self.network.reaches_gateway(host)
+            };
+            let since = &mut self.checker.off_arbiter[host.index()];
+            if reaches {
                 *since = None;
             } else {
                 since.get_or_insert(self.now);

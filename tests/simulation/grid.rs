@@ -8,6 +8,7 @@ use duotone::protocol::node::Durability;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
+use crate::mutated;
 use crate::settings::{Settings, drifty};
 use crate::trace::{Trace, seconds};
 use crate::world::World;
@@ -66,7 +67,9 @@ fn play(settings: &Settings, steps: &[(Nanos, &Command)], trace: Trace) -> Optio
 }
 
 fn must_hold(settings: &Settings, steps: &[(Nanos, &Command)]) {
-    if play(settings, steps, Trace::silent()).is_some() {
+    if let Some(broken) = play(settings, steps, Trace::silent()) {
+        let commands: Vec<String> = steps.iter().map(|(_, what)| what.to_string()).collect();
+        mutated::found(&format!("grid ({})", commands.join(", ")), &broken);
         let story = play(settings, steps, Trace::told()).unwrap_or_default();
         let script: Vec<String> =
             steps.iter().map(|(at, what)| format!("  +{} {what}", seconds(*at))).collect();

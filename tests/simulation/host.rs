@@ -91,6 +91,8 @@ pub struct Services {
 pub struct Spoken {
     pub certified: bool,
     pub certifying: bool,
+    /// What it last asked the witness for.
+    pub asked: Option<duotone::protocol::witness::Wish>,
     pub since_start: u64,
 }
 

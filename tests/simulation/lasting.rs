@@ -1,6 +1,9 @@
 //! One thing that breaks for good, and within which time there is service again.
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::identity::NodeId;
+
+use std::time::Duration;
 
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
@@ -28,6 +31,8 @@ pub enum Lasting {
     ActiveDatabaseDies,
     ActiveDatabaseHangs,
     ActiveDatabaseDoesNotStart,
+    WitnessDies,
+    StandbyDiesThenWitnessBlinks,
 }
 
 impl Lasting {
@@ -53,6 +58,15 @@ impl Lasting {
         Lasting::ActiveDatabaseDoesNotStart,
     ];
 
+    /// With a witness there is more to break.
+    pub fn all(arbitration: Arbitration) -> Vec<Lasting> {
+        let mut all = Lasting::ALL.to_vec();
+        if arbitration.witness {
+            all.extend([Lasting::WitnessDies, Lasting::StandbyDiesThenWitnessBlinks]);
+        }
+        all
+    }
+
     pub fn commands(self, active: NodeId) -> Schedule {
         let standby = active.peer();
         let paths = |side: Option<NodeId>| {
@@ -67,6 +81,7 @@ impl Lasting {
             Lasting::ActiveIsolated => {
                 let mut all = paths(None);
                 all.push((0, Command::Cut(Cable::Lan, Some(active))));
+                all.push((0, Command::Cut(Cable::Witness, Some(active))));
                 all
             }
             Lasting::StandbyDies => vec![(0, Command::PowerOff(standby))],
@@ -80,6 +95,12 @@ impl Lasting {
                 (0, Command::PowerOff(standby)),
                 (7 * SECOND, Command::Cut(Cable::Gateway, None)),
                 (7 * SECOND + 200 * MILLI, Command::Mend(Cable::Gateway, None)),
+            ],
+            Lasting::WitnessDies => vec![(0, Command::Witness(false))],
+            Lasting::StandbyDiesThenWitnessBlinks => vec![
+                (0, Command::PowerOff(standby)),
+                (7 * SECOND, Command::Witness(false)),
+                (7 * SECOND + 300 * MILLI, Command::Witness(true)),
             ],
             Lasting::ActiveLanCut => vec![(0, Command::Cut(Cable::Lan, Some(active)))],
             Lasting::ActiveServicesFail => vec![(0, Command::ServicesFail(active, true))],
@@ -98,7 +119,8 @@ impl Lasting {
     /// Clients are served again within this.
     pub fn bound(self, settings: &Settings) -> Nanos {
         let timing = &settings.timing;
-        let takeover = timing.lost_after + timing.first_attempt + timing.long_window * 2;
+        let grant = if settings.arbitration.witness { timing.grant * 2 } else { Duration::ZERO };
+        let takeover = grant + timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
         let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {
@@ -129,7 +151,8 @@ impl Lasting {
             | Lasting::ActiveDatabaseDoesNotStart => {
                 nanos(timing.critical_down * 2 + timing.lost_after * 2) + hands
             }
-            Lasting::StandbyDiesThenGatewayBlinks => {
+            Lasting::WitnessDies => 500 * MILLI,
+            Lasting::StandbyDiesThenGatewayBlinks | Lasting::StandbyDiesThenWitnessBlinks => {
                 7 * SECOND + nanos(timing.start_grace + takeover) + work + 400 * MILLI
             }
         }

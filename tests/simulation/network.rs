@@ -5,6 +5,7 @@ use std::rc::Rc;
 use duotone::protocol::event::Answerer;
 use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::NodeId;
+use duotone::protocol::witness::Reply;
 
 use crate::branches::BranchId;
 
@@ -20,6 +21,7 @@ pub enum Packet {
         life: u32,
         probed_at: u64,
     },
+    WitnessReplied(Box<Reply>),
     /// The primary's log up to here.
     Log {
         stream: u64,
@@ -50,6 +52,9 @@ pub struct Network {
     pub ports: [Port; 2],
     /// The gateway answers this host.
     pub gateway: [bool; 2],
+    /// To the third host and back, by node.
+    pub to_witness: [bool; 2],
+    pub from_witness: [bool; 2],
     /// The LAN is split: both hosts reach a gateway and clients, but not each other.
     pub split: bool,
     /// By asker: questions for the floating address are lost, all of a window.
@@ -73,6 +78,8 @@ impl Network {
             eth0: [true; 2],
             ports: [Port { carrier: true, passes: true }; 2],
             gateway: [true; 2],
+            to_witness: [true; 2],
+            from_witness: [true; 2],
             split: false,
             probes_lost: [false; 2],
             foreign: false,
@@ -99,6 +106,10 @@ impl Network {
 
     pub fn reaches_gateway(&self, host: NodeId) -> bool {
         self.on_lan(host) && self.gateway[host.index()]
+    }
+
+    pub fn reaches_witness(&self, host: NodeId) -> bool {
+        self.to_witness[host.index()] && self.from_witness[host.index()]
     }
 
     pub fn eth0_passes(&self, from: NodeId) -> bool {

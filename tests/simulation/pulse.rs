@@ -9,6 +9,7 @@ use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
 use duotone::protocol::time::Instant;
+use duotone::protocol::witness::Wish;
 
 use crate::clock::{MICRO, MILLI};
 use crate::host::Life;
@@ -37,6 +38,7 @@ impl World {
             software: [0, 1, 0],
             config_hash: 7,
             dark_standby: false,
+            references: true,
             policy: self.settings.policy,
             arbitration: self.settings.arbitration,
         };
@@ -124,6 +126,12 @@ impl World {
         let life = self.hosts[host.index()].daemon.life;
         match action {
             Action::SendHeartbeat(heartbeat) => self.send_heartbeat(host, heartbeat),
+            Action::AskWitness(request) => {
+                if request.wish != Wish::Query {
+                    self.hosts[host.index()].spoken.asked = Some(request.wish);
+                }
+                self.ask_witness(host, request);
+            }
             Action::ProbeLan { group: _, floating, references } => {
                 self.probe_lan(host, now, floating, references);
             }
@@ -269,6 +277,7 @@ impl World {
                     self.tell_lan(host, LanSeen::ReferenceAnswered { probed_at });
                 }
             }
+            Packet::WitnessReplied(reply) => self.witness_replied(host, *reply),
             Packet::Log { stream, branch, position } => {
                 self.log_arrives(host, stream, branch, position);
             }

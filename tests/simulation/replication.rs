@@ -129,8 +129,9 @@ impl World {
             checker.together_since.is_some_and(|since| self.now > since + 2 * reconciled);
         if checker.doubtful() && together && self.settled() {
             self.checker.hidden_seen = false;
-            self.checker.split_seen = self.network.split;
-            self.checker.probes_lost_seen = self.network.probes_lost != [false; 2];
+            self.checker.split_seen = self.network.split && !self.settings.arbitration.witness;
+            self.checker.probes_lost_seen =
+                self.network.probes_lost != [false; 2] && !self.settings.arbitration.witness;
             self.checker.settled_anew();
         }
     }

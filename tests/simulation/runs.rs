@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::moves::Policy;
@@ -77,6 +78,11 @@ impl Run {
             1 => -bound,
             _ => dice.span(0, 2 * bound as u64) as i64 - bound,
         });
+        // A third of the seeds, so that the others stay what they were.
+        if seed % 3 == 2 {
+            settings.arbitration = Arbitration::WITNESS;
+            settings.witness_ppm = dice.span(0, 2 * bound as u64) as i64 - bound;
+        }
         if dice.chance(200) {
             settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
             settings.policy.failback_after =
@@ -97,9 +103,9 @@ impl Run {
             2..=5 => {
                 settings.policy = Policy::DEFAULT;
                 let glitch = dice.chance(400).then(|| glitch(&mut dice));
-                Kind::Lasting(dice.pick(&Lasting::ALL), glitch)
+                Kind::Lasting(dice.pick(&Lasting::all(settings.arbitration)), glitch)
             }
-            _ => Kind::Storm(storm(&mut dice, &mut troubles)),
+            _ => Kind::Storm(storm(&mut dice, settings.arbitration, &mut troubles)),
         };
         Run { seed, settings, kind, troubles }
     }
@@ -294,13 +300,26 @@ impl World {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { durability, eth0_path, worst, ppm, timing, policy, .. } = &self.settings;
+        let Settings {
+            arbitration,
+            durability,
+            eth0_path,
+            worst,
+            ppm,
+            timing,
+            policy,
+            witness_ppm,
+            ..
+        } = &self.settings;
         let times = if *timing == voice() { "voice" } else { "drifty" };
         writeln!(
             f,
             "seed {}: {durability:?}, {times}, eth0 path {eth0_path}, worst {worst}, ppm {ppm:?}",
             self.seed
         )?;
+        if arbitration.witness {
+            writeln!(f, "  arbitration witness, its clock {witness_ppm} ppm")?;
+        }
         if *policy != Policy::DEFAULT {
             writeln!(f, "  {policy:?}")?;
         }

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Durability;
@@ -17,6 +18,7 @@ use crate::clock::{MILLI, SECOND};
 use crate::command::{self, parse_host, parse_span};
 use crate::dice::Dice;
 use crate::exceptions::Exceptions;
+use crate::mutated;
 use crate::settings::{Settings, drifty, voice};
 use crate::trace::Trace;
 use crate::world::World;
@@ -27,7 +29,7 @@ const RULE: &str = "----";
 fn every_scenario_tells_its_story() {
     let rewrite = std::env::var("REWRITE").is_ok();
     let only = std::env::var("SCENARIO").ok();
-    let compares = std::env::var("PROMISES").is_err();
+    let compares = !mutated::promises_only();
     let mut wrong = Vec::new();
     for path in scenarios() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -37,6 +39,9 @@ fn every_scenario_tells_its_story() {
         let text = fs::read_to_string(&path).unwrap();
         let played = play(&text);
         wrong.extend(played.wrong.iter().map(|what| format!("{name}: {what}")));
+        if let Some(what) = played.wrong.first() {
+            mutated::found(&format!("story {name}"), what);
+        }
         if rewrite {
             fs::write(&path, &played.text).unwrap();
         } else if compares && played.text != text {
@@ -110,7 +115,8 @@ fn play(text: &str) -> Played {
         }
     }
     if let Some(broken) = world.and_then(|world| world.checker.broken) {
-        played.wrong.push(broken);
+        // Whatever else is not as expected is so because the run ended there.
+        played.wrong.insert(0, broken);
     }
     if expectations == 0 {
         played.wrong.push("expects nothing".to_owned());
@@ -123,6 +129,8 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
+        ["arbitration", "lan"] => settings.arbitration = Arbitration::LAN,
+        ["arbitration", "witness"] => settings.arbitration = Arbitration::WITNESS,
         ["durability", "strict"] => settings.durability = Durability::Strict,
         ["durability", "available"] => settings.durability = Durability::Available,
         ["durability", "async"] => settings.durability = Durability::Async,

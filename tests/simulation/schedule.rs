@@ -1,5 +1,6 @@
 //! Random trouble: what breaks, when, and when it is mended.
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{MILLI, Nanos, SECOND};
@@ -8,6 +9,7 @@ use crate::dice::Dice;
 use crate::trouble_cables::CableTrouble;
 use crate::trouble_hosts::HostTrouble;
 use crate::trouble_orders::OrderTrouble;
+use crate::trouble_witness::WitnessTrouble;
 use crate::trouble_work::WorkTrouble;
 
 /// A kind of trouble; the batch counts how often each was made.
@@ -17,15 +19,18 @@ pub enum Trouble {
     Cable(CableTrouble),
     Work(WorkTrouble),
     Order(OrderTrouble),
+    Witness(WitnessTrouble),
 }
 
 impl Trouble {
-    pub fn all() -> Vec<Trouble> {
+    pub fn all(arbitration: Arbitration) -> Vec<Trouble> {
         let hosts = HostTrouble::ALL.into_iter().map(Trouble::Host);
         let cables = CableTrouble::ALL.into_iter().map(Trouble::Cable);
         let work = WorkTrouble::ALL.into_iter().map(Trouble::Work);
         let orders = OrderTrouble::ALL.into_iter().map(Trouble::Order);
-        hosts.chain(cables).chain(work).chain(orders).collect()
+        let witness = WitnessTrouble::ALL.into_iter().map(Trouble::Witness);
+        let witness = witness.filter(|_| arbitration.witness);
+        hosts.chain(cables).chain(work).chain(orders).chain(witness).collect()
     }
 }
 
@@ -33,8 +38,8 @@ impl Trouble {
 pub type Schedule = Vec<(Nanos, Command)>;
 
 /// One to six troubles, often within one `lost_after` of each other.
-pub fn storm(dice: &mut Dice, made: &mut Vec<Trouble>) -> Schedule {
-    let all = Trouble::all();
+pub fn storm(dice: &mut Dice, arbitration: Arbitration, made: &mut Vec<Trouble>) -> Schedule {
+    let all = Trouble::all(arbitration);
     let mut schedule = Schedule::new();
     let mut at = dice.span(0, 300) * MILLI;
     // A switchover is short: what falls into it has to be aimed.
@@ -77,6 +82,7 @@ fn add(dice: &mut Dice, schedule: &mut Schedule, at: Nanos, trouble: Trouble) {
         Trouble::Cable(trouble) => making.of_cable(trouble),
         Trouble::Work(trouble) => making.of_work(trouble),
         Trouble::Order(trouble) => making.of_order(trouble),
+        Trouble::Witness(trouble) => making.of_witness(trouble),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub worst: bool,
     /// Each host's clock against true time, in parts per million.
     pub ppm: [i64; 2],
+    /// The witness's clock, likewise.
+    pub witness_ppm: i64,
     /// Promotions may take this long.
     pub promotion: (Nanos, Nanos),
     /// Rewinds and copies may take this long.
@@ -39,6 +41,7 @@ impl Settings {
             eth0_path: true,
             worst: false,
             ppm: [0, 0],
+            witness_ppm: 0,
             promotion: (20 * MILLI, 120 * MILLI),
             copy: (200 * MILLI, 2 * SECOND),
             commits: (8 * MILLI, 40 * MILLI),

@@ -6,6 +6,7 @@ use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::NodeId;
 use duotone::protocol::node::Node;
 use duotone::protocol::time::Instant;
+use duotone::protocol::witness::Wish;
 
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::world::World;
@@ -84,6 +85,12 @@ impl World {
                 format!("says{text}")
             }
             Action::ProbeLan { .. } => return,
+            Action::AskWitness(request) => match request.wish {
+                Wish::Query => return,
+                // The renewals of one who holds it tell nothing.
+                Wish::Grant { .. } if it.spoken.asked == Some(request.wish) => return,
+                wish => format!("asks the witness: {wish:?}"),
+            },
             Action::HoldAddresses { .. } if it.addresses.any() => return,
             Action::HoldAddresses { .. } => "do hold address".to_owned(),
             Action::ReleaseAddresses { .. } => "do release address".to_owned(),

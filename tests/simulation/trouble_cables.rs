@@ -68,6 +68,7 @@ impl Making<'_> {
             CableTrouble::Isolated => {
                 self.cut(Cable::Eth1, None);
                 self.cut(Cable::Lan, Some(host));
+                self.cut(Cable::Witness, Some(host));
             }
             CableTrouble::LanCut => self.cut(Cable::Lan, Some(host)),
             CableTrouble::LanUnplugged => self.cut(Cable::LanPlug, Some(host)),

@@ -18,6 +18,7 @@ use crate::host::{Host, Life};
 use crate::network::{Network, Packet};
 use crate::settings::Settings;
 use crate::trace::Trace;
+use crate::witness::{AtWitness, WitnessHost};
 
 pub struct World {
     pub now: Nanos,
@@ -27,6 +28,7 @@ pub struct World {
     pub settings: Settings,
     pub hosts: [Host; 2],
     pub network: Network,
+    pub witness: WitnessHost,
     pub branches: Branches,
     /// By the standby's host.
     pub streams: [Option<Stream>; 2],
@@ -67,6 +69,7 @@ pub enum What {
         host: NodeId,
         packet: Packet,
     },
+    AtWitness(Box<AtWitness>),
     Outside(Box<Outside>),
     /// Clients commit.
     Commit,
@@ -126,6 +129,7 @@ impl World {
             dice,
             hosts: clocks.map(Host::new),
             network: Network::new(settings.eth0_path),
+            witness: WitnessHost::new(settings.witness_ppm),
             branches: Branches::new(),
             streams: [None, None],
             next_stream: 0,
@@ -191,6 +195,7 @@ impl World {
         match what {
             What::Inside { host, boot, due, what } => self.step_inside(host, boot, due, what),
             What::Arrives { host, packet } => self.arrives(host, packet),
+            What::AtWitness(what) => self.at_witness(*what),
             What::Outside(outside) => match *outside {
                 Outside::Fault(command) => {
                     if !self.faults_over {
@@ -212,6 +217,7 @@ impl World {
             }
         }
         self.check_owners();
+        self.check_two_actives();
     }
 
     fn step_inside(&mut self, host: NodeId, boot: u32, due: u64, what: Inside) {

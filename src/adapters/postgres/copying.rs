@@ -1,12 +1,11 @@
 //! The two ways to the peer's files: `pg_rewind`, and a base backup beside the directory that then
 //! takes its place.
 
-use std::time::Duration;
-
-use tokio::time::{Instant as Deadline, sleep_until};
+use tokio::time::Instant as Deadline;
 
 use super::control::Control;
 use super::mark::{Mark, Places, inode};
+use super::pace::Pace;
 use super::process::{self, Owner};
 use super::progress::{Phase, kilobytes};
 use super::source::Source;
@@ -16,25 +15,6 @@ use super::{Database, files, tool};
 
 /// Attempts at a rewind before the whole cluster is copied.
 const REWINDS: u32 = 2;
-/// After a copy that failed: copies burden the peer.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-
-/// When the next copy may begin.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NextCopy {
-    not_before: Option<Deadline>,
-    pause: Duration,
-}
-
-impl NextCopy {
-    pub(super) const AT_ONCE: NextCopy = NextCopy { not_before: None, pause: PAUSE };
-
-    fn failed(&mut self) {
-        self.not_before = Some(Deadline::now() + self.pause);
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-    }
-}
 
 impl Database {
     /// Rewinds the cluster, which is shut down in order and salvaged. The inner error says why it
@@ -158,10 +138,8 @@ impl Database {
         owner: &Owner,
         keep: Option<String>,
     ) -> Result<u64, Trouble> {
-        if let Some(not_before) = self.next_copy.not_before {
-            sleep_until(not_before).await;
-        }
-        // Counts until it has succeeded, however it ends.
+        self.next_copy.wait().await;
+        // Counts until it has succeeded, however it ends: copies burden the peer.
         self.next_copy.failed();
         self.report(Phase::Copying, 0, None);
         let (there, for_files) = (places.clone(), owner.clone());
@@ -184,7 +162,7 @@ impl Database {
         let ended = tool::run(command, "pg_basebackup", |_| {}, told).await?;
         if self.progress.borrow().is_some_and(|now| now.done == 0) {
             // It cost the peer nothing: that is asked again as soon as ever.
-            self.next_copy.pause = PAUSE;
+            self.next_copy.forgive();
         }
         ended.succeeded("pg_basebackup")?;
         let (there, for_files) = (places.clone(), owner.clone());
@@ -196,7 +174,7 @@ impl Database {
             there.set_mark(&Mark::Copied { new: number, keep }, &for_files)
         })
         .await?;
-        self.next_copy = NextCopy::AT_ONCE;
+        self.next_copy = Pace::AT_ONCE;
         match self.mark(places).await? {
             Some(Mark::Copied { new, .. }) => Ok(new),
             Some(_) | None => Err(Trouble::Answer("mark of the copy")),

@@ -108,6 +108,9 @@ struct Record {
     /// Inode of the data directory.
     of: u64,
     mark: Mark,
+    /// How often its salvage failed.
+    #[serde(default)]
+    failed: u32,
 }
 
 pub(super) fn pairs(forks: &[Fork]) -> Vec<(u32, u64)> {
@@ -126,32 +129,52 @@ fn trouble(path: &Path) -> impl Fn(io::Error) -> Trouble {
 impl Places {
     /// What the disk says of the data directory; `None` when it says nothing.
     pub(super) fn mark(&self) -> Result<Option<Mark>, Trouble> {
+        Ok(self.record()?.map(|record| record.mark))
+    }
+
+    fn record(&self) -> Result<Option<Record>, Trouble> {
         let path = self.rejoin().join("mark");
         let text = match files::read_text(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(trouble(&path)(error)),
         };
-        let Record { of, mark } =
+        let record: Record =
             serde_json::from_str(&text).map_err(|error| trouble(&path)(io::Error::other(error)))?;
-        let there = inode(&self.data);
-        let is_meant = match &mark {
+        let (there, of) = (inode(&self.data), record.of);
+        let is_meant = match &record.mark {
             Mark::Own | Mark::Salvaging => there == Some(of),
             Mark::Changing { .. } => there.is_none_or(|there| there == of),
             // It is there, or was swapped in already.
             Mark::Copied { new, .. } => there.is_none_or(|there| there == of || there == *new),
         };
-        Ok(is_meant.then_some(mark))
+        Ok(is_meant.then_some(record))
+    }
+
+    /// One salvage more has failed.
+    pub(super) fn salvage_failed(&self, owner: &Owner) -> Result<(), Trouble> {
+        let failed = self.failed_salvages()?.saturating_add(1);
+        self.put(Mark::Salvaging, failed, owner)
+    }
+
+    /// How many have, those of earlier lives included.
+    pub(super) fn failed_salvages(&self) -> Result<u32, Trouble> {
+        Ok(self.record()?.map_or(0, |record| record.failed))
     }
 
     /// Puts it on disk.
     pub(super) fn set_mark(&self, mark: &Mark, owner: &Owner) -> Result<(), Trouble> {
+        let failed = if *mark == Mark::Salvaging { self.failed_salvages()? } else { 0 };
+        self.put(mark.clone(), failed, owner)
+    }
+
+    fn put(&self, mark: Mark, failed: u32, owner: &Owner) -> Result<(), Trouble> {
         let path = self.rejoin().join("mark");
         let of = inode(&self.data).unwrap_or_default();
         let write = || {
             self.make_own(owner)?;
-            let text = serde_json::to_string(&Record { of, mark: mark.clone() })
-                .map_err(io::Error::other)?;
+            let text =
+                serde_json::to_string(&Record { of, mark, failed }).map_err(io::Error::other)?;
             files::replace(&path, text.as_bytes(), owner)
         };
         write().map_err(trouble(&path))

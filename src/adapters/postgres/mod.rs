@@ -24,6 +24,7 @@ mod isolated;
 mod losing;
 mod mark;
 mod names;
+mod pace;
 mod process;
 mod progress;
 mod receiving;
@@ -46,8 +47,8 @@ pub use progress::{Phase, Progress};
 pub use trouble::Trouble;
 
 use self::connection::{Answers, Warm, field, flag};
-use self::copying::NextCopy;
 use self::names::{Waits, application_name};
+use self::pace::Pace;
 use self::receiving::Receiving;
 use self::synchronous::Applied;
 use crate::adapters::clock;
@@ -86,7 +87,8 @@ pub struct Database {
     /// The peer no longer has the part of its log that this one needs next.
     gone: bool,
     receiving: Receiving,
-    next_copy: NextCopy,
+    next_copy: Pace,
+    next_salvage: Pace,
     progress: watch::Sender<Option<Progress>>,
 }
 
@@ -113,7 +115,8 @@ impl Database {
             trouble: None,
             gone: false,
             receiving: Receiving::default(),
-            next_copy: NextCopy::AT_ONCE,
+            next_copy: Pace::AT_ONCE,
+            next_salvage: Pace::AT_ONCE,
             progress: watch::Sender::new(None),
         }
     }

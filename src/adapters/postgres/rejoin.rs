@@ -13,6 +13,7 @@ use super::divergence::{Divergence, compare};
 use super::losing::position;
 use super::mark::{Mark, Places};
 use super::names::primary_conninfo;
+use super::pace::Pace;
 use super::process::Owner;
 use super::progress::{Phase, Progress};
 use super::source::Source;
@@ -28,6 +29,8 @@ use crate::protocol::log::Log;
 pub(super) const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A standby stops for the comparison; if it does not, it is made to.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Salvages that fail before the whole directory is kept instead of its rows.
+const SALVAGES: u32 = 5;
 /// From the start of the standby until it streams.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
@@ -157,8 +160,8 @@ impl Database {
         Ok(())
     }
 
-    /// Salvages the losing branch; `false` when its rows cannot be read, and the whole directory
-    /// was kept and a copy made instead.
+    /// Salvages the losing branch; `false` when its rows cannot be read, again and again or for good,
+    /// and the whole directory was kept and a copy made instead.
     async fn salvage_branch(
         &mut self,
         places: &Places,
@@ -169,21 +172,32 @@ impl Database {
         if self.stop_cleanly(Deadline::now() + STOP_WITHIN).await.is_err() {
             self.stop_now(Deadline::now() + STOP_WITHIN).await?;
         }
-        let branch = match self.losing_branch(places, owner, lost.fork, lost.log).await {
-            Ok(branch) => branch,
-            Err(why @ Trouble::BranchIncomplete(_)) => {
-                return self.keep_and_copy(places, owner, lost, why, by).await.map(|()| false);
-            }
-            Err(other) => return Err(other),
+        self.next_salvage.wait().await;
+        let Err(why) = self.read_and_salvage(places, owner, lost).await else {
+            self.next_salvage = Pace::AT_ONCE;
+            return Ok(true);
         };
-        let salvaged = match self.salvage(places, owner, lost, &branch).await {
-            Err(why) if is_about_rows(&why) => {
-                self.stop_now(Deadline::now() + STOP_WITHIN).await?;
-                return self.keep_and_copy(places, owner, lost, why, by).await.map(|()| false);
+        if !is_about_rows(&why) {
+            self.next_salvage.failed();
+            let (there, for_files) = (places.clone(), owner.clone());
+            self.change_long(move |_| there.salvage_failed(&for_files)).await?;
+            let there = places.clone();
+            if self.on_disk(move |_| there.failed_salvages()).await?? < SALVAGES {
+                return Err(why);
             }
-            other => other,
-        };
-        salvaged.map(|()| true)
+        }
+        self.stop_now(Deadline::now() + STOP_WITHIN).await?;
+        self.keep_and_copy(places, owner, lost, why, by).await.map(|()| false)
+    }
+
+    async fn read_and_salvage(
+        &mut self,
+        places: &Places,
+        owner: &Owner,
+        lost: &Lost<'_>,
+    ) -> Result<(), Trouble> {
+        let branch = self.losing_branch(places, owner, lost.fork, lost.log).await?;
+        self.salvage(places, owner, lost, &branch).await
     }
 
     /// Salvages what was not salvaged before; afterwards the cluster is shut down in order.
@@ -346,7 +360,9 @@ impl Database {
 /// Trying again would meet the same rows.
 fn is_about_rows(why: &Trouble) -> bool {
     match why {
-        Trouble::Ended(_) | Trouble::Salvage(ReadError::Answer(_)) => true,
+        Trouble::BranchIncomplete(_)
+        | Trouble::Ended(_)
+        | Trouble::Salvage(ReadError::Answer(_)) => true,
         Trouble::Salvage(ReadError::Server { error, .. }) => error.as_db_error().is_some(),
         _ => false,
     }

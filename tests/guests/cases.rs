@@ -1,0 +1,210 @@
+//! The cases in which a whole host is lost, or not really; and their order.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::guest::NAMES;
+use crate::pair::Pair;
+use crate::restarts;
+use crate::results::Results;
+
+/// A case begins with a good pair that serves and ends with one; it tells what was seen.
+type Case = fn(&mut Pair) -> anyhow::Result<String>;
+
+const CASES: &[(&str, Case)] = &[
+    ("boot", boot),
+    ("power cut", power_cut),
+    ("kernel panic", kernel_panic),
+    ("pause", pause),
+    ("unit restart", restarts::unit_restart),
+    ("unit stop", restarts::unit_stop),
+    ("WatchdogSec", restarts::watchdog),
+];
+
+/// Runs them all, or those that `GUESTS_CASES` names (with commas).
+pub fn run(results: &mut Results) -> anyhow::Result<()> {
+    let wanted = std::env::var("GUESTS_CASES").ok();
+    let wanted =
+        |name: &str| wanted.as_deref().is_none_or(|list| list.split(',').any(|case| case == name));
+    let mut pair = Pair::installed().context("installation")?;
+    pair.settle().context("the first good pair")?;
+    pair.rows_flow(3)?;
+    results.passed("installed", "a good pair, set up by the README's steps");
+    for (name, case) in CASES.iter().filter(|(name, _)| wanted(name)) {
+        match case(&mut pair) {
+            Ok(seen) => results.passed(name, &seen),
+            Err(error) => {
+                results.failed(name, &format!("{error:#}"));
+                journals(&pair);
+                // The next case is judged by itself, if there is a pair to judge.
+                pair.settle().context("no good pair after a failed case")?;
+            }
+        }
+    }
+    results.skipped("host watchdog", "this version has no `watchdog`; the guests have an i6300esb");
+    Ok(())
+}
+
+fn journals(pair: &Pair) {
+    for guest in &pair.guests {
+        let said = guest.agent.run("journalctl -b -u duotone -n 60 --no-pager -o short-monotonic");
+        eprintln!(
+            "--- {}\n{}",
+            NAMES[guest.number],
+            said.unwrap_or_else(|error| error.to_string())
+        );
+    }
+}
+
+/// Both off in order, both on: the roles are there without anybody's doing, and PostgreSQL is
+/// duotone's child, not its own unit's.
+fn boot(pair: &mut Pair) -> anyhow::Result<String> {
+    let Pair { guests, network, .. } = pair;
+    for guest in guests.iter() {
+        guest.agent.last_words("systemctl poweroff")?;
+    }
+    for guest in guests.iter_mut() {
+        guest.off()?;
+    }
+    for guest in guests.iter_mut() {
+        guest.start(network)?;
+    }
+    for guest in guests.iter_mut() {
+        guest.booted()?;
+    }
+    let active = pair.settle()?;
+    for (node, guest) in pair.guests.iter().enumerate() {
+        let name = NAMES[node];
+        let unit =
+            guest.agent.shell_for(Duration::from_secs(240), "systemctl is-active duotone")?;
+        ensure!(unit.out.trim() == "active", "{name}: the unit: {unit:?}");
+        let own = "systemctl is-active postgresql@15-main";
+        let own = guest.agent.shell_for(Duration::from_secs(240), own)?;
+        ensure!(own.out.trim() == "inactive", "{name}: PostgreSQL's own unit: {own:?}");
+        let never = "journalctl -b -u postgresql@15-main --no-pager -q | wc -l";
+        let never = guest.agent.run(never)?;
+        ensure!(never.trim() == "0", "{name}: its own unit did something in this boot: {never}");
+        let group = "cat /proc/$(head -1 /var/lib/postgresql/15/main/postmaster.pid)/cgroup";
+        let group = guest.agent.run(group)?;
+        ensure!(group.contains("duotone.service"), "{name}: PostgreSQL is in {group}");
+    }
+    pair.rows_flow(3)?;
+    pair.never_two(Duration::ZERO)?;
+    Ok(format!(
+        "{} active, {} standby; postgresql@15-main never started, both servers are in duotone's \
+         control group",
+        NAMES[active],
+        NAMES[1 - active]
+    ))
+}
+
+/// The page cache is lost with the power. What was said on the wire and what was acknowledged are
+/// not.
+fn power_cut(pair: &mut Pair) -> anyhow::Result<String> {
+    let active = pair.settle()?;
+    let standby = 1 - active;
+    pair.rows_flow(20)?;
+    // Shows that the cut is one: the one file must survive, the other must not.
+    let marks = "rm -f /root/unsynced /root/synced; sync -f /root; echo synced > /root/synced; \
+         sync /root/synced /root; echo unsynced > /root/unsynced";
+    pair.guests[active].agent.run(marks)?;
+    let said = pair.ear.said()[active];
+    pair.guests[active].power_cut()?;
+    let (of_cut, of_peer) = (said, pair.serves_soon(standby)?);
+    pair.rows_flow(5)?;
+    pair.every_row_is_there(standby)?;
+    let found = returns(pair, active)?;
+    ensure!(
+        found.term >= of_cut[0] && found.served >= of_cut[1],
+        "said {of_cut:?} on the wire, and the disk of the next life says {found:?}"
+    );
+    let marks = pair.guests[active].agent.run("cat /root/synced; cat /root/unsynced || true")?;
+    ensure!(marks.trim() == "synced", "not a power cut: {marks:?}");
+    let rows = survived(pair, active, standby)?;
+    Ok(format!(
+        "{} served after {} s; the unsynced file was lost, the synced one was not; said {} on the \
+         wire, found {} on the disk; it rejoined; all {rows} acknowledged rows are on both",
+        NAMES[standby],
+        of_peer.as_secs(),
+        of_cut[0],
+        found.term
+    ))
+}
+
+fn kernel_panic(pair: &mut Pair) -> anyhow::Result<String> {
+    let active = pair.settle()?;
+    let standby = 1 - active;
+    pair.rows_flow(10)?;
+    let said = pair.ear.said()[active];
+    pair.guests[active].agent.last_words("echo c > /proc/sysrq-trigger")?;
+    pair.guests[active].off()?;
+    let took = pair.serves_soon(standby)?;
+    pair.rows_flow(5)?;
+    let found = returns(pair, active)?;
+    ensure!(found.term >= said[0], "said {said:?}, the disk of the next life says {found:?}");
+    let rows = survived(pair, active, standby)?;
+    Ok(format!(
+        "{} served {} s after the panic; the other rejoined; all {rows} acknowledged rows are on \
+         both",
+        NAMES[standby],
+        took.as_secs()
+    ))
+}
+
+/// Turns a lost host on again; the state file that it found.
+fn returns(pair: &mut Pair, node: usize) -> anyhow::Result<duotone::protocol::durable::Durable> {
+    pair.guests[node].start(&pair.network)?;
+    pair.guests[node].booted()?;
+    pair.soon("the state file was kept", |pair| Ok(pair.state_at_boot(node).is_ok()))?;
+    pair.state_at_boot(node)
+}
+
+/// The one that returned stands by, nothing moved again, nothing is lost.
+fn survived(pair: &mut Pair, lost: usize, active: usize) -> anyhow::Result<usize> {
+    ensure!(pair.settle()? == active, "the role moved again");
+    pair.rows_flow(3)?;
+    pair.never_two(Duration::ZERO)?;
+    let rows = pair.every_row_is_there(active)?;
+    // What is acknowledged is on both: the pair is in sync.
+    pair.every_row_is_there(lost)?;
+    Ok(rows)
+}
+
+/// The hypervisor stops the active guest for longer than `lost_after`, and no clock of the guest
+/// tells: when it goes on it believes in its lease until it hears the other.
+fn pause(pair: &mut Pair) -> anyhow::Result<String> {
+    let active = pair.settle()?;
+    let standby = 1 - active;
+    pair.rows_flow(5)?;
+    let guest = &pair.guests[active];
+    guest.pause()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let before = guest.watch.last().context("nobody watches")?;
+    ensure!(before.held, "the active node held no address");
+    let took = pair.serves_soon(standby)?;
+    pair.rows_flow(5)?;
+    guest.watch.cut();
+    guest.resume()?;
+    let gone = pair.soon("the old one let the address go", |pair| {
+        Ok(pair.guests[active].watch.looks().iter().any(|look| !look.held))
+    });
+    gone?;
+    let looks = pair.guests[active].watch.looks();
+    let gone = looks.iter().find(|look| !look.held).context("seen before")?;
+    let back = looks.iter().skip_while(|look| look.held).any(|look| look.held);
+    ensure!(!back, "it took the address again");
+    let hidden = gone.guest_ns.saturating_sub(before.guest_ns);
+    let window = Duration::from_nanos(hidden);
+    ensure!(pair.settle()? == standby, "the role moved again");
+    pair.never_two(window)?;
+    let rows = pair.every_row_is_there(standby)?;
+    pair.every_row_is_there(active)?;
+    Ok(format!(
+        "{} served after {} s; wake window {} ms by the guest's clock, a look every 25 ms; all \
+         {rows} acknowledged rows are on both",
+        NAMES[standby],
+        took.as_secs(),
+        window.as_millis()
+    ))
+}
