@@ -158,8 +158,9 @@ fn gateways(
 }
 
 const UNPROVEN: &str = "[floating]: nobody proves that a node is on the LAN, and lan arbitration \
-                        needs that; write gateways = [\"…\"], or references = [\"…\"] with a host \
-                        that always answers (the router, the switch)";
+                        needs at least one host that does; write gateways = [\"…\"], or \
+                        references = [\"…\"] with a host that always answers (the router, the \
+                        switch)";
 
 fn references(
     section: &mut Section<'_>,
