@@ -69,6 +69,15 @@ fn each_mistake_in_the_section_says_what_to_write() {
 }
 
 #[test]
+fn only_the_lan_needs_a_reference() {
+    let bare = PAIR.replace("gateways = [\"192.0.2.1\"]", "");
+    let alone = bare.replace("[\"lan\", \"witness\"]", "[\"witness\"]");
+    assert!(pair(&alone).expect("valid").floating.references.is_empty());
+    let said = pair(&bare).expect_err("lan asks somebody");
+    assert!(said.contains("nobody proves that a node is on the LAN"), "{said}");
+}
+
+#[test]
 fn the_witness_s_example_is_read() {
     let config = own(EXAMPLE).expect("the example");
     assert_eq!(config.listen, ["[::]:4690".parse().unwrap()]);

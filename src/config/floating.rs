@@ -14,6 +14,9 @@ pub(super) struct Read {
     pub(super) floating: Floating,
     /// Where the section stands.
     pub(super) offset: usize,
+    /// Nobody proves that a node is on the LAN, which `lan` arbitration needs: where, and what to
+    /// write.
+    pub(super) unproven: Option<(usize, &'static str)>,
     /// The LAN is a heartbeat path even if no `[[link]]` says so.
     pub(super) heartbeats: bool,
 }
@@ -23,8 +26,12 @@ pub(super) fn read(mut section: Section<'_>, report: &Report<'_>) -> Option<Read
     let interface = interface(&mut section, report);
     let mode = mode(&mut section, report);
     let addresses = addresses(&mut section, report);
+    let before = report.count();
     let gateways = gateways(&mut section, &addresses, report);
     let references = references(&mut section, &addresses, &gateways, report);
+    // What could not be read was meant to be one.
+    let unproven =
+        (references.is_empty() && report.count() == before).then_some((offset, UNPROVEN));
     let source = section.flag("source", true);
     let lifetime = section.flag("lifetime", true);
     let heartbeats = section.flag("heartbeats", true);
@@ -47,7 +54,7 @@ pub(super) fn read(mut section: Section<'_>, report: &Report<'_>) -> Option<Read
         lifetime,
         refresh: refresh.map_or(Duration::from_secs(30), |at| at.value),
     };
-    Some(Read { floating, offset, heartbeats })
+    Some(Read { floating, offset, unproven, heartbeats })
 }
 
 fn mode(section: &mut Section<'_>, report: &Report<'_>) -> Mode {
@@ -150,6 +157,11 @@ fn gateways(
     found
 }
 
+const UNPROVEN: &str = "[floating]: nobody proves that a node is on the LAN, and lan arbitration \
+                        needs at least one host that does; write gateways = [\"…\"], or \
+                        references = [\"…\"] with a host that always answers (the router, the \
+                        switch)";
+
 fn references(
     section: &mut Section<'_>,
     addresses: &[At<(IpAddr, u8)>],
@@ -157,19 +169,8 @@ fn references(
     report: &Report<'_>,
 ) -> Vec<At<IpAddr>> {
     let Some(given) = section.texts("references") else {
-        if gateways.is_empty() && !section.has("gateways") {
-            section.wrong(
-                "nobody proves that a node is on the LAN; write gateways = [\"…\"], or \
-                 references = [\"…\"] with a host that always answers (the router, the switch)",
-            );
-        }
         return gateways.to_vec();
     };
-    if given.is_empty() {
-        section.wrong(
-            "references: lan arbitration needs at least one; name a host that always answers",
-        );
-    }
     let mut found: Vec<At<IpAddr>> = Vec::new();
     for At { value: text, offset } in given {
         let Some(value) = neighbour("references", text, offset, addresses, report) else {

@@ -108,6 +108,11 @@ fn sections<'t>(
             ),
             (true, _) | (false, None) => {}
         }
+        if let Some((offset, wrong)) = lan.as_ref().and_then(|lan| lan.unproven)
+            && pair.lan
+        {
+            report.at(offset, wrong);
+        }
     }
     let (pair, me, lan, names) = (pair?, me?, lan?, nodes.names_ok?);
     if postgres_given && postgres.is_none() {
@@ -141,6 +146,8 @@ struct Pair {
     offset: usize,
     name: String,
     arbitration: Arbitration,
+    /// `lan` is named.
+    lan: bool,
     durability: Durability,
     timing: crate::protocol::timing::Timing,
     policy: Policy,
@@ -172,7 +179,7 @@ fn pair(
         ("async", Durability::Async),
     ];
     let durability = section.word("durability", &durability).unwrap_or(Durability::Available);
-    let arbitration = arbitration(&mut section, report);
+    let (arbitration, lan) = arbitration(&mut section, report);
     let key_at = section.path("key_file");
     let old_key_at = section.path("old_key_file");
     if keys == Keys::Check {
@@ -188,6 +195,7 @@ fn pair(
         offset,
         name: name?,
         arbitration,
+        lan,
         durability,
         timing,
         policy,
@@ -229,9 +237,9 @@ pub(super) fn socket(section: &mut Section<'_>, default: &str, report: &Report<'
 /// `sun_path` holds 108 bytes with the final NUL (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
-fn arbitration(section: &mut Section<'_>, report: &Report<'_>) -> Arbitration {
+fn arbitration(section: &mut Section<'_>, report: &Report<'_>) -> (Arbitration, bool) {
     let mut arbitration = Arbitration::LAN;
-    let Some(arbiters) = section.texts("arbitration") else { return arbitration };
+    let Some(arbiters) = section.texts("arbitration") else { return (arbitration, true) };
     if arbiters.is_empty() {
         section.wrong("arbitration: a takeover needs an arbiter; write arbitration = [\"lan\"]");
     }
@@ -250,7 +258,8 @@ fn arbitration(section: &mut Section<'_>, report: &Report<'_>) -> Arbitration {
             report.at(*offset, format!("arbitration: \"{value}\" twice; write it once"));
         }
     }
-    arbitration
+    // One that could not be read may have been meant to be `lan`; that is reported already.
+    (arbitration, !arbitration.witness || arbiters.iter().any(|arbiter| arbiter.value == "lan"))
 }
 
 fn key_files(
