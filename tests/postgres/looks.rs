@@ -54,29 +54,19 @@ fn an_existing_pair_is_adopted() {
 }
 
 #[test]
-fn a_look_on_a_warm_connection_is_cheap() {
+fn looks_share_one_warm_connection() {
     let Some(lab) = Lab::new("cheap") else { return };
     let a = lab.primary();
+    let sessions = || a.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'duotone'");
     runtime().block_on(async {
         let mut database = a.database();
-        let first = database.look().await;
-        assert_eq!(first.state, DatabaseState::Writable);
-        // By turns, so that a busy machine is as busy for the ones as for the others.
-        let (mut warm, mut cold) = (Vec::new(), Vec::new());
+        assert_eq!(database.look().await.state, DatabaseState::Writable);
+        let first = sessions();
+        assert!(first.parse::<u32>().is_ok(), "one session: {first:?}");
         for _ in 0..25 {
-            for (times, looker) in [(&mut cold, &mut a.database()), (&mut warm, &mut database)] {
-                let begun = Instant::now();
-                assert_eq!(looker.look().await.state, DatabaseState::Writable);
-                times.push(begun.elapsed());
-            }
+            assert_eq!(database.look().await.state, DatabaseState::Writable);
         }
-        warm.sort();
-        cold.sort();
-        eprintln!("a look: median {:?}, over a new connection {:?}", warm[12], cold[12]);
-        assert!(warm[12] < cold[12], "{:?}, over a new connection {:?}", warm[12], cold[12]);
-        let sessions =
-            a.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'duotone'");
-        assert_eq!(sessions, "1", "one warm connection");
+        assert_eq!(sessions(), first, "the same server process all the time");
     });
 }
 
