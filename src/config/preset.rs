@@ -158,8 +158,9 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
         .certificate
         .unwrap_or_else(|| round_up(t.unshrunk(with_margin(round + t.lost_after) + t.lan_window)));
     t.grant_renewal = given.grant_renewal.unwrap_or(t.arbiter);
-    // Two questions may be lost before a node that is alone gives up.
-    let grant = t.grant_renewal + t.arbiter * 3 + t.release;
+    // Who is alone must outlive a hiccup as long as that with a living peer; nobody waits for the
+    // grant of a host that dies while it hears its peer, because it has none then.
+    let grant = t.grant_renewal + t.arbiter * 6 + t.release;
     t.grant = given.grant.unwrap_or_else(|| round_up(t.unshrunk(with_margin(grant))));
     timing
 }
