@@ -56,6 +56,13 @@ pub fn offers(config: &Config, status: &Status, maintenance: Option<&Running>) -
             FORCE,
             format!("takes the role; rows that only {peer} has are lost unless it comes back"),
         )],
+        (Authority::Joining, Why::ComparingLogs) if neither_is_whole(status) => vec![offer(
+            FORCE,
+            format!(
+                "serves what this node has: neither its database nor that of {peer} was brought \
+                 back to the end"
+            ),
+        )],
         (Authority::Standby, _) if peer_serves(status) => vec![offer(
             "duotone maintenance on --for 2h --reason TEXT",
             "leaves the pair for that time; the role stays where it is".into(),
@@ -78,6 +85,13 @@ pub fn data(config: &Config, status: &Status, maintenance: Option<&Running>) -> 
         .iter()
         .map(|offer| json!({"command": offer.command, "does": offer.does}))
         .collect()
+}
+
+/// A copy or rewind was begun on both nodes and finished on neither: only a person can say whose
+/// rows are to be served.
+fn neither_is_whole(status: &Status) -> bool {
+    let theirs = status.peer_says.as_ref().and_then(|peer| peer.log.as_ref());
+    status.durable.copy_unfinished && theirs.is_some_and(|log| log.unfinished)
 }
 
 /// The peer is heard to have the role.

@@ -180,8 +180,21 @@ impl Issuer {
         }
     }
 
-    /// Takes a heartbeat of the peer: does it confirm that it holds no certificate (rule 17 b)?
-    pub fn hear(&mut self, heartbeat: &Heartbeat, echo_is_mine: bool) {
+    /// Takes a heartbeat of the peer that arrived at `at`: does it confirm that it holds no
+    /// certificate (rule 17 b)? While this node does not serve, the peer may hold one by its own
+    /// clean end (rule 26), whatever it said before.
+    pub fn hear(
+        &mut self,
+        heartbeat: &Heartbeat,
+        at: Instant,
+        echo_is_mine: bool,
+        serves: bool,
+        timing: &Timing,
+    ) {
+        if heartbeat.certified && !serves {
+            self.outstanding_until = self.outstanding_until.max(at + timing.certificate);
+            (self.confirmed_none, self.withdrawn_at) = (false, None);
+        }
         let Some(echo) = heartbeat.echo.filter(|_| echo_is_mine) else { return };
         if !heartbeat.certified && self.withdrawn_at.is_some_and(|first| echo.sequence >= first) {
             self.confirmed_none = true;

@@ -264,6 +264,15 @@ impl Node {
 
     pub(super) fn comparison(&self) -> Comparison {
         match &self.peer.last {
+            // Neither copy was finished: nobody can tell which is better, and a person has.
+            Some(peer)
+                if self.orders.take_anyway
+                    && self.durable.copy_unfinished
+                    && self.database.state == DatabaseState::Standby
+                    && peer.log.as_ref().is_some_and(|log| log.unfinished) =>
+            {
+                Comparison::Win
+            }
             Some(peer) => self.with_mine(|mine| compare::compare(mine, peer)),
             None => Comparison::Unknown,
         }

@@ -262,7 +262,7 @@ impl Node {
         // One retry fits into A.
         let brisk = timing.arbiter / 2;
         let quiet = self.peer.liveness(now, timing) >= Liveness::Late;
-        let grant = Wish::Grant { despite_exclusion: self.serves_despite_exclusion() };
+        let grant = Wish::Grant { despite_exclusion: self.serves_despite_exclusion(now) };
         let gives_back = self.grant.may_be_held(self.setup.me);
         match self.authority {
             Authority::Active => {
@@ -318,8 +318,11 @@ impl Node {
         self.setup.durability != Durability::Async && self.setup.database
     }
 
-    fn serves_despite_exclusion(&self) -> bool {
-        self.setup.durability != Durability::Strict || self.orders.take_anyway
+    /// Who believes that it has every row asks first as one who has: told that it was excluded, it
+    /// knows what it lacks, and may go on as `available`.
+    fn serves_despite_exclusion(&self, now: Instant) -> bool {
+        let knows = self.setup.durability != Durability::Strict && !self.certificate.usable(now);
+        knows || self.orders.take_anyway
     }
 
     fn asked_term(&self) -> Term {

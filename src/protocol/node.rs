@@ -293,7 +293,8 @@ impl Node {
             (_, false) => HoldsBy::Nothing,
         };
         self.certificate.hear(heartbeat, echoed, holds_by, &self.setup.timing);
-        self.issuer.hear(heartbeat, echoed.is_some());
+        let serves = matches!(self.authority, Authority::Active | Authority::Giving);
+        self.issuer.hear(heartbeat, at, echoed.is_some(), serves, &self.setup.timing);
     }
 
     fn witness_replied(&mut self, reply: Reply) {

@@ -32,6 +32,10 @@ impl Node {
         for group in &mut self.groups {
             group.lan.forget_old_answers(now, &self.setup.timing);
         }
+        if self.authority == Authority::Standby && self.heard(now).is_some() {
+            // An order to do without the peer is not kept for later.
+            self.orders.take_anyway = false;
+        }
         self.turn_moves(now, woke);
         self.path.clear();
         for _ in 0..CHAIN {

@@ -99,7 +99,7 @@ fn every_promise_is_kept_over_random_runs() {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(1, |since| since.as_nanos() as u64 / 1_000 * 1_000);
     let mut seeds: Vec<u64> = (0..many).collect();
-    let some = (many / 10).max(1);
+    let some = (many / 45).max(1);
     println!("fresh seeds: {fresh} to {}", fresh + some - 1);
     let promises_only = mutated::promises_only();
     if !promises_only {

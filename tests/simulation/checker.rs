@@ -44,6 +44,8 @@ pub struct Checker {
     pub hidden_seen: bool,
     /// So was every probe of a node for a while.
     pub probes_lost_seen: bool,
+    /// A state file was damaged: standings of before say nothing any more.
+    pub memory_lost: bool,
     /// An operator told this node to take the role without a certificate, and it has neither
     /// taken nor found it taken since.
     pub forced: [bool; 2],
@@ -70,6 +72,7 @@ impl Checker {
             split_seen: false,
             hidden_seen: false,
             probes_lost_seen: false,
+            memory_lost: false,
             forced: [false; 2],
             still: None,
             single_fault: false,
@@ -193,7 +196,10 @@ impl World {
         if it.addresses.any() {
             return;
         }
-        let unseen = it.database.killed.is_some_and(|at| self.now < at + LOOK + 10 * LATENESS);
+        // Who looks through a slow world sees late.
+        let slow = it.trouble.slow_until;
+        let unseen =
+            it.database.killed.is_some_and(|at| self.now < at.max(slow) + LOOK + 10 * LATENESS);
         if it.database.state != DatabaseState::Writable && !unseen {
             self.break_rule(format!("P4: {host} takes the address over a database not writable"));
         } else if it.services.reached.is_none_or(|goal| goal < ServicesGoal::Prepare)

@@ -246,6 +246,7 @@ impl World {
         let other = &self.hosts[host.peer().index()];
         if !other.damaged && !self.hosts[host.index()].daemon_runs() {
             self.hosts[host.index()].damaged = true;
+            self.checker.memory_lost = true;
         }
     }
 

@@ -32,7 +32,7 @@ impl World {
     pub fn check_rewinds(&mut self, host: NodeId, old: Place, source: Place) {
         let (it, peer) = (&self.hosts[host.index()], &self.hosts[host.peer().index()]);
         let higher = it.disk.standing() > peer.disk.standing();
-        let whole = !it.database.torn && !it.damaged && !peer.damaged;
+        let whole = !it.database.torn && !self.checker.memory_lost;
         if higher && whole && !self.branches.contains(source, old) {
             self.break_rule(format!("rule 13: {host} rewinds towards a peer of a lower standing"));
         }
