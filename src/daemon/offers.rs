@@ -89,7 +89,7 @@ pub fn data(config: &Config, status: &Status, maintenance: Option<&Running>) -> 
 
 /// A copy or rewind was begun on both nodes and finished on neither: only a person can say whose
 /// rows are to be served.
-fn neither_is_whole(status: &Status) -> bool {
+pub fn neither_is_whole(status: &Status) -> bool {
     let theirs = status.peer_says.as_ref().and_then(|peer| peer.log.as_ref());
     status.durable.copy_unfinished && theirs.is_some_and(|log| log.unfinished)
 }

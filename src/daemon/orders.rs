@@ -171,7 +171,7 @@ fn not_to_be_taken(status: &Status, force: bool) -> Option<String> {
         Authority::Giving => return Some("this node is handing the role to its peer".into()),
         Authority::Held | Authority::Joining | Authority::Standby | Authority::Asking => {}
     }
-    if status.peer != Liveness::Lost {
+    if status.peer != Liveness::Lost && !offers::neither_is_whole(status) {
         return Some(
             "the peer is heard: a role is not taken from a living peer; run there: duotone \
              switchover, or stop its daemon"
