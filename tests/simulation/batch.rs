@@ -132,7 +132,8 @@ fn every_promise_is_kept_over_random_runs() {
         assert!(per_run >= 2.0, "too little breaks: {per_run:.1} troubles in a run");
         for trouble in Trouble::all(Arbitration::WITNESS) {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
-            assert!(times >= many / 60, "{trouble:?} was made only {times} times");
+            // A third of the seeds has a witness.
+            assert!(times >= many / 90, "{trouble:?} was made only {times} times");
         }
         let Exceptions {
             wake_window,
