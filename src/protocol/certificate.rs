@@ -182,7 +182,8 @@ impl Issuer {
 
     /// Takes a heartbeat of the peer that arrived at `at`: does it confirm that it holds no
     /// certificate (rule 17 b)? While this node does not serve, the peer may hold one by its own
-    /// clean end (rule 26), whatever it said before.
+    /// clean end (rule 26), whatever it said before: from that end on, or, as far as this node can
+    /// tell, from when its promise has run out.
     pub fn hear(
         &mut self,
         heartbeat: &Heartbeat,
@@ -191,8 +192,9 @@ impl Issuer {
         serves: bool,
         timing: &Timing,
     ) {
-        if heartbeat.certified && !serves {
-            self.outstanding_until = self.outstanding_until.max(at + timing.certificate);
+        if !serves && (heartbeat.certified || heartbeat.lets_go()) {
+            let from = if heartbeat.certified { at } else { at + timing.lost_after };
+            self.outstanding_until = self.outstanding_until.max(from + timing.certificate);
             (self.confirmed_none, self.withdrawn_at) = (false, None);
         }
         let Some(echo) = heartbeat.echo.filter(|_| echo_is_mine) else { return };

@@ -21,7 +21,11 @@ impl Node {
                 self.desire_of_claim(claim, &mut desired);
             }
             (Authority::Taking | Authority::Active, None) => {}
-            (Authority::Giving, _) => desired.active = self.moves.handed.is_none(),
+            (Authority::Giving, _) if self.moves.handed.is_some() => {
+                // The peer may hold newer rows from here on (rule 18).
+                (desired.active, desired.peer_excluded) = (false, false);
+            }
+            (Authority::Giving, _) => desired.active = true,
             (Authority::Joining | Authority::Held | Authority::Standby | Authority::Asking, _) => {
                 self.desire_of_waiting(now, &mut desired)
             }
@@ -102,7 +106,7 @@ impl Node {
         let serving = peer.filter(|peer| peer.stance == Stance::Active);
         let loses = self.authority == Authority::Joining
             && peer.is_some()
-            && self.comparison() == Comparison::Lose;
+            && self.comparison(now) == Comparison::Lose;
         if loses || (self.authority == Authority::Standby && serving.is_some()) {
             // The peer may hold newer rows from here on (rule 18).
             desired.peer_excluded = false;

@@ -31,7 +31,7 @@ impl Node {
                 prepared: self.prepared(),
                 peer,
                 outranks: self.outranks(),
-                comparison: self.comparison(),
+                comparison: self.comparison(now),
                 promised: self.lease.holds(now),
                 may_take: self.may_take(now),
             },
@@ -262,7 +262,7 @@ impl Node {
         })
     }
 
-    pub(super) fn comparison(&self) -> Comparison {
+    pub(super) fn comparison(&self, now: Instant) -> Comparison {
         match &self.peer.last {
             // Neither copy was finished: nobody can tell which is better, and a person has.
             Some(peer)
@@ -273,9 +273,21 @@ impl Node {
             {
                 Comparison::Win
             }
-            Some(peer) => self.with_mine(|mine| compare::compare(mine, peer)),
+            Some(peer) => match self.with_mine(|mine| compare::compare(mine, peer)) {
+                Comparison::Unknown if self.need_not_wait_for_the_peers_log(now) => Comparison::Win,
+                comparison => comparison,
+            },
             None => Comparison::Unknown,
         }
+    }
+
+    /// The peer's database does not start, and what is here might be promoted if that host were
+    /// dead: two hosts of which one is whole must not both wait.
+    fn need_not_wait_for_the_peers_log(&self, now: Instant) -> bool {
+        self.database.state == DatabaseState::Standby
+            && self.log().is_some()
+            && self.may_take(now)
+            && self.peer.database_lost_for(now, self.setup.timing.critical_down)
     }
 
     /// This node's standing is higher than the peer's and the peer lacks rows that it has: to

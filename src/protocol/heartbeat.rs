@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::health::Health;
+use super::health::{Grade, Health};
 use super::identity::{NodeId, Session, Term};
 use super::log::Log;
 use super::time::Duration;
@@ -47,6 +47,19 @@ pub struct Heartbeat {
     pub config_hash: u64,
     /// The sender is in maintenance mode.
     pub maintenance: bool,
+}
+
+impl Heartbeat {
+    /// The sender has the role and not the addresses: it may be handing over, and end in order
+    /// without being heard again (rule 26).
+    pub fn lets_go(&self) -> bool {
+        self.stance == Stance::Active && self.groups.iter().all(|group| !group.serving)
+    }
+
+    /// The sender's database is seen down, and not starting.
+    pub fn database_failed(&self) -> bool {
+        self.groups.iter().any(|group| group.health.database == Grade::Failed)
+    }
 }
 
 /// Proof of the way back: which heartbeat of the receiver the sender has heard.

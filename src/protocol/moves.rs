@@ -92,6 +92,8 @@ pub(super) struct Moves {
     pub stopping: bool,
     /// Of a giving node: since when the addresses are seen released.
     pub released_at: Option<Instant>,
+    /// Of a giving node: the first heartbeat that says so.
+    told_from: u64,
     /// Of a giving node: since when the role is offered.
     pub handed: Option<Instant>,
     /// This node's clean end is what its certificate rests on.
@@ -112,6 +114,7 @@ impl Moves {
             checkpointed: false,
             stopping: false,
             released_at: None,
+            told_from: 0,
             handed: None,
             handed_over: false,
         }
@@ -183,6 +186,7 @@ impl Node {
     fn turn_giving(&mut self, now: Instant) {
         if self.moves.released_at.is_none() && self.released() {
             self.moves.released_at = Some(now);
+            self.moves.told_from = self.sent.last_sequence() + 1;
             self.clock.heartbeat_due = now;
         }
         // Without a clean end the peer goes by its certificate, which must still be this node's
@@ -192,11 +196,22 @@ impl Node {
             || self.issuer.certifying()
             || self.setup.durability == Durability::Async;
         let given_back = self.grant.is_given_back(now, self.setup.me, &self.setup.timing);
-        if self.moves.handed.is_none() && self.has_ended() && attested && given_back {
+        let in_order = attested && given_back && self.is_seen_letting_go(now);
+        if self.moves.handed.is_none() && self.has_ended() && in_order {
             self.moves.handed = Some(now);
             self.moves.handed_over = true;
             self.certificate.grant(now, &self.setup.timing);
         }
+    }
+
+    /// The peer knows that this node may hold a certificate by its clean end soon, and waits for as
+    /// long as that may last before it acknowledges alone (rules 17 and 26). A last word that is
+    /// lost must not leave the two of a different mind.
+    fn is_seen_letting_go(&self, now: Instant) -> bool {
+        !self.give_is_undone(now)
+            && self.peer.last.as_ref().and_then(|peer| peer.echo).is_some_and(|echo| {
+                self.sent.echoed(&echo).is_some() && echo.sequence >= self.moves.told_from
+            })
     }
 
     /// A giving node has nothing left of the role but the word of it.

@@ -70,6 +70,9 @@ pub struct Peer {
     session_at: Instant,
     echoed_at: Option<Instant>,
     idle_since: Option<Instant>,
+    /// Its database is seen stopped and its log unreadable since: it was started again in between,
+    /// and never came as far as to state a log.
+    logless_since: Option<Instant>,
     /// Silence counts from here at the earliest: session start, or the end of a stall.
     awake_since: Instant,
     /// When the peer's active heartbeat had arrived that the peer knows this node to have echoed;
@@ -86,6 +89,7 @@ impl Peer {
             session_at: start,
             echoed_at: None,
             idle_since: None,
+            logless_since: None,
             awake_since: start,
             acknowledged_receipt: None,
         }
@@ -102,6 +106,7 @@ impl Peer {
             self.session_at = at;
             self.echoed_at = None;
             self.idle_since = None;
+            self.logless_since = None;
             self.acknowledged_receipt = None;
         }
         self.last_at = self.last_at.max(at);
@@ -115,6 +120,11 @@ impl Peer {
             self.idle_since = None;
         } else if self.idle_since.is_none() {
             self.idle_since = Some(at);
+        }
+        if heartbeat.log.is_some() || !does_nothing(heartbeat.stance) {
+            self.logless_since = None;
+        } else if heartbeat.database_failed() {
+            self.logless_since = self.logless_since.or(Some(at));
         }
         self.last = Some(heartbeat);
         true
@@ -201,6 +211,13 @@ impl Peer {
     /// The peer has done nothing for `start_grace`, or has left (rule 21).
     pub fn idle_for(&self, now: Instant, span: Duration) -> bool {
         self.idle_since.is_some_and(|since| now.since(since.max(self.awake_since)) >= span)
+    }
+
+    /// The peer's database does not start: it is down now, and has not come up for `span`, so that
+    /// its log is not to be learnt by waiting (rule 22).
+    pub fn database_lost_for(&self, now: Instant, span: Duration) -> bool {
+        self.last.as_ref().is_some_and(Heartbeat::database_failed)
+            && self.logless_since.is_some_and(|at| now.since(at.max(self.awake_since)) >= span)
     }
 
     /// The highest term that the peer has named.

@@ -13,7 +13,7 @@ use duotone::protocol::table::table;
 pub type Decision = (Authority, Authority, Why);
 
 /// Decisions of the table that the batch cannot reach, each with its reason.
-const UNREACHED: [(Decision, &str); 3] = [
+const UNREACHED: [(Decision, &str); 2] = [
     (
         (Authority::Giving, Authority::Joining, Why::PeerHands),
         "two nodes hand over to each other only if both had the role",
@@ -21,10 +21,6 @@ const UNREACHED: [(Decision, &str); 3] = [
     (
         (Authority::Taking, Authority::Joining, Why::PeerTakes),
         "the peer begins to take in the moment in which the offer is withdrawn",
-    ),
-    (
-        (Authority::Asking, Authority::Standby, Why::PeerHands),
-        "the giver is silent for just long enough in the middle of its handover",
     ),
 ];
 

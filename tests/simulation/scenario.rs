@@ -16,6 +16,7 @@ use duotone::protocol::node::Durability;
 
 use crate::clock::{MILLI, SECOND};
 use crate::command::{self, parse_host, parse_span};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::exceptions::Exceptions;
 use crate::mutated;
@@ -63,16 +64,26 @@ fn scenarios() -> Vec<PathBuf> {
     paths
 }
 
+/// The decisions that the stories reach.
+pub fn coverage() -> Coverage {
+    let mut all = Coverage::new();
+    for path in scenarios() {
+        all.add(&play(&fs::read_to_string(path).unwrap()).coverage);
+    }
+    all
+}
+
 struct Played {
     /// The file as it should be.
     text: String,
     wrong: Vec<String>,
+    coverage: Coverage,
 }
 
 fn play(text: &str) -> Played {
     let mut settings = Settings::plain();
     let mut world: Option<World> = None;
-    let mut played = Played { text: String::new(), wrong: Vec::new() };
+    let mut played = Played { text: String::new(), wrong: Vec::new(), coverage: Coverage::new() };
     let mut expectations = 0;
     let mut in_story = false;
     let mut told = 0;
@@ -114,9 +125,12 @@ fn play(text: &str) -> Played {
             world.trace = Trace::told();
         }
     }
-    if let Some(broken) = world.and_then(|world| world.checker.broken) {
-        // Whatever else is not as expected is so because the run ended there.
-        played.wrong.insert(0, broken);
+    if let Some(world) = world {
+        played.coverage.add(&world.coverage);
+        if let Some(broken) = world.checker.broken {
+            // Whatever else is not as expected is so because the run ended there.
+            played.wrong.insert(0, broken);
+        }
     }
     if expectations == 0 {
         played.wrong.push("expects nothing".to_owned());
