@@ -70,6 +70,10 @@ impl World {
             Command::Witness(true) => self.witness_on(),
             Command::Witness(false) => self.witness_off(),
             Command::WitnessForgets => self.witness_forgets(),
+            Command::WitnessHearsAgain(host, span) => {
+                self.network.again_at_witness[host.index()] = Some(*span);
+            }
+            Command::TornStarts(host) => self.hosts[host.index()].trouble.torn_starts = true,
             Command::SlowWorld(host, span) => {
                 self.hosts[host.index()].trouble.slow_until = self.now + span;
             }

@@ -28,6 +28,7 @@ mod lasting;
 mod look;
 mod mutated;
 mod network;
+mod offer;
 mod pulse;
 mod replication;
 mod runs;

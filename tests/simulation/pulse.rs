@@ -102,6 +102,7 @@ impl World {
         let actions = node.handle(now, Event::Tick);
         self.coverage.decided(before, &node);
         self.note_status(host, &node, now);
+        self.note_offer(host, &node);
         for action in actions {
             self.perform(host, now, action);
         }
@@ -152,6 +153,7 @@ impl World {
             }
             Action::SaveState { ticket, state } => {
                 self.check_claim(host, state.term);
+                self.check_taking_back(host, state.term);
                 if state.term.node == host && state.term > self.hosts[host.index()].disk.term {
                     self.moment(host, Moment::Claims);
                 }
@@ -174,6 +176,7 @@ impl World {
     fn send_heartbeat(&mut self, host: NodeId, heartbeat: Heartbeat) {
         self.check_heartbeat(host, &heartbeat);
         let spoken = &mut self.hosts[host.index()].spoken;
+        spoken.last = Some((heartbeat.session, heartbeat.sequence));
         spoken.certified = heartbeat.certified;
         spoken.certifying = heartbeat.certifying;
         spoken.since_start += 1;
