@@ -35,8 +35,9 @@ impl World {
             groups: 1,
             refresh: None,
             durable: (!it.damaged).then_some(it.disk),
-            software: [0, 1, 0],
-            config_hash: 7,
+            // Each life of a daemon is of another version and has another configuration.
+            software: [0, it.daemon.life as u16 % 4, 0],
+            config_hash: u64::from(it.daemon.life),
             dark_standby: false,
             references: true,
             policy: self.settings.policy,
