@@ -14,11 +14,11 @@ const RULES: u32 = 29;
 /// Rules that the simulator cannot see broken, and why.
 const NOT_SEEN: &[(u32, &str)] = &[
     (10, "`fence` as the only arbiter: the core has no fence yet"),
+    (19, "the core has no action that cancels a session which waits for the standby"),
     (
         23,
         "what a stalled node goes by has expired by its clock, or is answered before it can claim",
     ),
-    (19, "the core has no action that cancels a session which waits for the standby"),
 ];
 
 /// Mutations that no run has tried to the end since the core or the simulator changed under them.
