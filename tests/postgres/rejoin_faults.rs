@@ -243,6 +243,32 @@ fn the_peer_writes_a_checkpoint_before_the_rewind() {
     });
 }
 
+/// Rewound, and the power failed before the rest of the peer's log was there: it is no copy before it
+/// has that, and nobody but the peer has it.
+#[test]
+fn what_was_fetched_is_started_as_one_that_follows() {
+    let Some(lab) = Lab::new("fetched") else { return };
+    runtime().block_on(async {
+        let (a, b) = parted(&lab, &[], &["INSERT INTO calls VALUES (61)"]).await;
+        assert!(until_phase(&a, Phase::Starting).await);
+        let directory = std::fs::metadata(a.data()).expect("data").ino();
+        let files = std::fs::read_dir(a.data().join("pg_wal")).expect("pg_wal").flatten();
+        let mut removed = 0;
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("00000002"))
+        {
+            std::fs::remove_file(file.path()).expect("a file of the log");
+            removed += 1;
+        }
+        assert!(removed > 0, "the peer's log was fetched with the files");
+        let mut at_a = a.database();
+        at_a.perform(DatabaseDeed::StartAsStandby).await;
+        at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
+        assert_back(&mut at_a, &a, &b).await;
+        assert_eq!(std::fs::metadata(a.data()).expect("data").ino(), directory, "not copied");
+        assert_eq!(values(&salvages(&a)[0], "calls", "n"), ["61"]);
+    });
+}
+
 /// A crashed primary that finds the peer's history at its start would drop its own rows silently.
 #[test]
 fn a_history_that_was_fetched_already_hides_nothing() {
