@@ -14,13 +14,32 @@ use crate::rejoin::{assert_back, parted, salvages, values};
 /// Rejoins until this phase is reached, then drops the future and kills everything on the host, as
 /// `kill -9` of the daemon or a power cut does. True if the phase was reached.
 async fn until_phase(server: &Server, phase: Phase) -> bool {
-    let mut database = server.database();
-    // As the node does: it wants a standby before anything else.
+    let database = server.database();
     let mut progress = database.progress();
     let reached = async {
         let seen = progress.wait_for(|now| now.is_some_and(|now| now.phase == phase)).await;
         assert!(seen.is_ok());
     };
+    ended_when(server, database, reached).await
+}
+
+/// The same, until the mark beside the data directory says that the files were fetched.
+async fn until_fetched(server: &Server) -> bool {
+    let mark = server.data().with_file_name("data.rejoin").join("mark");
+    let reached = async {
+        while !std::fs::read_to_string(&mark).is_ok_and(|mark| mark.contains("etched")) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    ended_when(server, server.database(), reached).await
+}
+
+async fn ended_when(
+    server: &Server,
+    mut database: Database,
+    reached: impl Future<Output = ()>,
+) -> bool {
+    // As the node does: it wants a standby before anything else.
     let reached = tokio::select! {
         () = reached => true,
         _ = async {
@@ -250,7 +269,7 @@ fn what_was_fetched_is_started_as_one_that_follows() {
     let Some(lab) = Lab::new("fetched") else { return };
     runtime().block_on(async {
         let (a, b) = parted(&lab, &[], &["INSERT INTO calls VALUES (61)"]).await;
-        assert!(until_phase(&a, Phase::Starting).await);
+        assert!(until_fetched(&a).await);
         let directory = std::fs::metadata(a.data()).expect("data").ino();
         let files = std::fs::read_dir(a.data().join("pg_wal")).expect("pg_wal").flatten();
         let mut removed = 0;
