@@ -87,7 +87,8 @@ fn demo(asked: &Demo) -> Result<Exit, Error> {
         keep: asked.keep,
         ..lab::DemoOptions::default()
     };
-    match lab::demo(&options).map_err(Error::other)? {
+    // With its causes.
+    match lab::demo(&options).map_err(|error| Error::other(format!("{error:#}")))? {
         lab::ExitKind::Kept => Ok(Exit::Ok),
         lab::ExitKind::Broken => Ok(Exit::No),
         lab::ExitKind::NotRoot => Ok(Exit::Permission),
