@@ -56,6 +56,7 @@ impl Node {
         self.act(now, &mut actions);
         self.probe(now, &mut actions);
         self.ask_witness(now, &mut actions);
+        self.order_fence(now, &mut actions);
         self.speak(now, &mut actions);
         self.clock.last = now;
         self.clock.due = self.deadline_after(now);
@@ -93,7 +94,11 @@ impl Node {
                     self.retry_at = self.retry_at.max(now + timing.lost_after * 2);
                 }
             }
-            Authority::Held | Authority::Asking => self.claim = None,
+            Authority::Held => self.claim = None,
+            Authority::Asking => {
+                self.claim = None;
+                self.begin_asking(now);
+            }
             Authority::Standby => {
                 if matches!(why, Why::PromiseLapsed | Why::AddressAnswered) {
                     self.retry_at = now + timing.lost_after;
@@ -193,9 +198,10 @@ impl Node {
 
     /// What the arbiter has to say to acknowledging alone (rules 9 and 17).
     fn word_of_the_arbiter(&self, now: Instant) -> ArbiterWord {
+        let off = self.fence.off();
         if !self.setup.arbitration.witness {
-            ArbiterWord::None
-        } else if self.grant.holds(now) && self.grant.excludes_peer() {
+            if off { ArbiterWord::PeerExcluded } else { ArbiterWord::None }
+        } else if (self.grant.holds(now) || off) && self.grant.excludes_peer() {
             ArbiterWord::PeerExcluded
         } else if self.setup.durability == Durability::Strict {
             ArbiterWord::Awaited
@@ -251,6 +257,7 @@ impl Node {
         at(Some(self.pending.database_retry));
         at(self.witness_due());
         at(self.grant.ends());
+        self.fence_due().into_iter().for_each(&mut at);
         match self.authority {
             Authority::Asking | Authority::Taking => {
                 for group in &self.groups {

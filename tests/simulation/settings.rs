@@ -110,6 +110,8 @@ pub fn voice() -> Timing {
         certificate: ms(3200),
         grant: ms(250),
         grant_renewal: ms(40),
+        fence: ms(1000),
+        fence_delay: ms(1000),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(2000),
