@@ -83,6 +83,15 @@ impl Run {
             settings.arbitration = Arbitration::WITNESS;
             settings.witness_ppm = dice.span(0, 2 * bound as u64) as i64 - bound;
         }
+        // A sixth has a fence alone, a twelfth both.
+        match seed % 12 {
+            4 | 10 => settings = settings.under(Arbitration::FENCE),
+            5 => settings = settings.under(Arbitration::WITNESS_AND_FENCE),
+            _ => {}
+        }
+        if settings.arbitration.fence && dice.chance(600) {
+            settings.fenced_returns = Some((300 * MILLI, 6 * SECOND));
+        }
         if dice.chance(200) {
             settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
             settings.policy.failback_after =
@@ -309,6 +318,7 @@ impl fmt::Display for Run {
             timing,
             policy,
             witness_ppm,
+            fenced_returns,
             ..
         } = &self.settings;
         let times = if *timing == voice() { "voice" } else { "drifty" };
@@ -319,6 +329,9 @@ impl fmt::Display for Run {
         )?;
         if arbitration.witness {
             writeln!(f, "  arbitration witness, its clock {witness_ppm} ppm")?;
+        }
+        if arbitration.fence {
+            writeln!(f, "  arbitration fence, power returns {fenced_returns:?}")?;
         }
         if *policy != Policy::DEFAULT {
             writeln!(f, "  {policy:?}")?;
