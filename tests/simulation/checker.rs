@@ -349,9 +349,18 @@ impl World {
             && (serves && active || it.addresses.any())
             && !hidden
             && self.checker.forced == [false; 2]
+            && !self.believes_its_peer_off(other)
         {
             self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
         }
+    }
+
+    /// Who has had its peer powered off, and has not heard it since, needs neither lease nor LAN: the
+    /// peer cannot serve before it has done the same.
+    fn believes_its_peer_off(&self, host: NodeId) -> bool {
+        let it = &self.hosts[host.index()];
+        let status = it.daemon.node.as_ref().map(|node| node.status(it.clock.instant(self.now)));
+        status.and_then(|status| status.fence).is_some_and(|fence| fence.off_since.is_some())
     }
 
     /// Rule 12: consent comes before the term (C10): who neither hears its peer nor reaches a

@@ -6,8 +6,9 @@ use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
 use crate::command::{Cable, Command};
+use crate::fence::Mood;
 use crate::host::{Freeze, Life, Trouble};
-use crate::settings::{LATENESS, nanos};
+use crate::settings::{LATENESS, Settings, nanos};
 use crate::world::{Inside, Moment, Outside, What, World};
 
 impl World {
@@ -298,7 +299,11 @@ impl World {
         }
         self.armed.clear();
         self.witness_on();
-        self.fences = Default::default();
+        for device in &mut self.fences {
+            (device.mood, device.takes) = (Mood::Works, None);
+        }
+        // An order that is under way may still switch one off.
+        self.settings.fenced_returns = Some(Settings::RETURNS);
         for host in NodeId::ALL {
             self.hosts[host.index()].trouble = Trouble::default();
             self.services_fail(host, false);

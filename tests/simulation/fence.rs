@@ -5,7 +5,6 @@ use duotone::protocol::event::{Event, PeerPower, Ticket};
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::Nanos;
-use crate::command::Command;
 use crate::settings::nanos;
 use crate::world::{Inside, Outside, What, World};
 
@@ -37,6 +36,8 @@ pub struct Device {
     pub mood: Mood,
     /// How long it takes to switch off.
     pub takes: Option<Nanos>,
+    /// True time when what it was told to do is done.
+    busy_until: Nanos,
 }
 
 impl World {
@@ -46,6 +47,8 @@ impl World {
         let hangs = self.hosts[host.index()].trouble.slow_until.saturating_sub(self.now);
         let (low, high) = self.settings.fence_part();
         let span = hangs + self.dice.span(low, high);
+        // Its clock may run slower.
+        self.fences[host.peer().index()].busy_until = self.now + span + span / 10;
         self.inside(host, span, Inside::FenceAsked { life, ticket });
     }
 
@@ -55,7 +58,7 @@ impl World {
         let longest = nanos(self.settings.timing.fence) * 9 / 10;
         let (low, high) = self.settings.fence_part();
         let (switches, says) = (self.dice.span(low, high), self.dice.span(low, high));
-        let Device { mood, takes } = self.fences[peer.index()];
+        let Device { mood, takes, .. } = self.fences[peer.index()];
         let mood = if self.network.fence[host.index()] { mood } else { Mood::Hangs };
         let switches = takes.unwrap_or(switches);
         let (power, span) = match mood {
@@ -65,10 +68,16 @@ impl World {
             Mood::Hangs => (PeerPower::Unknown, longest),
         };
         if matches!(mood, Mood::Works | Mood::Blind) {
+            self.fences[peer.index()].busy_until = self.now + switches;
             self.after(switches, What::Outside(Box::new(Outside::Fenced(peer))));
         }
         let reported = Inside::FenceReported { life, ticket, power };
         self.inside(host, span, reported);
+    }
+
+    /// No host is about to be powered off.
+    pub fn fences_rest(&self) -> bool {
+        self.fences.iter().all(|device| self.now > device.busy_until)
     }
 
     /// The run ends.
@@ -88,8 +97,7 @@ impl World {
         self.note_paths();
         if let Some((low, high)) = self.settings.fenced_returns {
             let span = self.dice.span(low, high);
-            let on = Outside::Fault(Command::PowerOn(host));
-            self.after(span, What::Outside(Box::new(on)));
+            self.after(span, What::Outside(Box::new(Outside::PoweredOn(host))));
         }
     }
 }

@@ -90,7 +90,7 @@ impl Run {
             _ => {}
         }
         if settings.arbitration.fence && dice.chance(600) {
-            settings.fenced_returns = Some((300 * MILLI, 6 * SECOND));
+            settings.fenced_returns = Some(Settings::RETURNS);
         }
         if dice.chance(200) {
             settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
@@ -270,6 +270,7 @@ impl World {
     fn lasting(&mut self, lasting: Lasting, glitch: Option<&Command>) {
         self.checker.single_fault = glitch.is_none();
         if let Some(glitch) = glitch {
+            let returns = self.settings.fenced_returns.replace(Settings::RETURNS);
             self.apply(glitch);
             self.run_until(self.now + 300 * MILLI);
             for host in NodeId::ALL {
@@ -277,10 +278,12 @@ impl World {
                 self.apply(&Command::StartDaemon(host));
             }
             let within = self.healed_within();
-            if !self.run_until_seen(self.now + within, World::settled) {
+            let rests = |world: &World| world.settled() && world.fences_rest();
+            if !self.run_until_seen(self.now + within, rests) {
                 self.break_rule("P6: not settled after a short glitch".to_owned());
                 return;
             }
+            self.settings.fenced_returns = returns;
             let pause = self.dice.span(0, SECOND);
             self.run_until_seen(self.now + pause, |_| false);
             if !self.settled() {

@@ -34,6 +34,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// When somebody looks after a host that was powered off.
+    pub const RETURNS: (Nanos, Nanos) = (300 * MILLI, 6 * SECOND);
+
     pub fn plain() -> Settings {
         Settings {
             arbitration: Arbitration::LAN,

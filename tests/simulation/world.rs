@@ -106,6 +106,8 @@ pub enum Outside {
     Thaw(NodeId),
     /// Its device switches it off.
     Fenced(NodeId),
+    /// Somebody switches it on again.
+    PoweredOn(NodeId),
     Order(NodeId, Order),
 }
 
@@ -212,6 +214,7 @@ impl World {
                 }
                 Outside::Thaw(host) => self.thaw(host),
                 Outside::Fenced(host) => self.fenced(host),
+                Outside::PoweredOn(host) => self.apply(&Command::PowerOn(host)),
                 Outside::Order(host, order) => self.ordered(host, order),
             },
             What::Commit => {
