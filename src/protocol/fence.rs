@@ -8,7 +8,7 @@ use super::arbiter::Proof;
 use super::event::{PeerPower, Ticket};
 use super::heartbeat::Stance;
 use super::lead::{Authority, Basis};
-use super::node::Node;
+use super::node::{Durability, Node};
 use super::time::Instant;
 use super::timing::Timing;
 
@@ -228,6 +228,7 @@ impl Node {
         let arbitration = self.setup.arbitration;
         match (arbitration.witness, arbitration.fence) {
             (true, false) => self.granted(now),
+            (true, true) if self.fence.off() && !self.grant.holds(now) => self.off_for_the_grant(),
             (_, true) if self.fence.off() => Proof::Given,
             // A peer that has not heard this session may serve on an "off" of before it; a grant
             // says nothing against that.
@@ -235,6 +236,16 @@ impl Node {
             (true, true) => self.granted(now),
             (false, _) => self.fenced(now),
         }
+    }
+
+    /// Rule 9: a fence's "off" replaces the grant. It does not replace what a grant says beside: the
+    /// witness may have told the peer that this node counts as excluded, so that its certificate is
+    /// worth nothing without the witness's answer (rule 17 d).
+    fn off_for_the_grant(&self) -> Proof {
+        let strict = self.setup.durability == Durability::Strict;
+        let begun = self.claim.is_some_and(|claim| claim.promoting);
+        let has_all = self.durable.peer_excluded || self.orders.take_anyway;
+        if begun || has_all || !strict { Proof::Given } else { Proof::Open }
     }
 
     /// The fence's word, where it is the only arbiter and does not know the peer to be off.
