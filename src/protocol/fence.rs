@@ -21,7 +21,8 @@ pub struct Fence {
     reported: Option<(Instant, PeerPower)>,
     /// Since when the peer is known to be off.
     off_since: Option<Instant>,
-    /// The peer was heard after that without having been started again.
+    /// The peer was heard after that without having been started again: the fence is believed again
+    /// when it has been.
     lied_at: Option<Instant>,
     /// Orders in a row after which it was not seen off.
     failures: u32,
@@ -52,30 +53,17 @@ impl Fence {
         self.off_since.is_some()
     }
 
-    /// Since when an order is under way.
-    pub fn pending_since(&self) -> Option<Instant> {
-        self.pending.map(|(_, since)| since)
-    }
-
-    /// The newest report, and when it came.
-    pub fn reported(&self) -> Option<(Instant, PeerPower)> {
-        self.reported
-    }
-
-    /// When the peer was heard although it had been reported off: the fence is believed again when
-    /// the peer has been started anew.
-    pub fn lied_at(&self) -> Option<Instant> {
-        self.lied_at
-    }
-
-    /// Orders in a row after which the peer was not seen off.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// When the next order may be given, if the last one did not help.
-    pub fn next_try(&self) -> Option<Instant> {
-        (self.failures > 0 && !self.off() && self.pending.is_none()).then_some(self.retry_at)
+    /// What is known, for people.
+    pub fn sight(&self) -> FenceSight {
+        let waits = self.failures > 0 && !self.off() && self.pending.is_none();
+        FenceSight {
+            off_since: self.off_since,
+            pending_since: self.pending.map(|(_, since)| since),
+            reported: self.reported,
+            failures: self.failures,
+            next_try: waits.then_some(self.retry_at),
+            lied_at: self.lied_at,
+        }
     }
 
     /// The peer was heard at `at`. `same_life`: in the session that it was last heard in; `echoes`:
@@ -143,7 +131,7 @@ impl Node {
         let timing = &self.setup.timing;
         [
             fence.map(|fence| fence.retry_at.max(fence.asking_from)),
-            fence.and_then(Fence::pending_since).map(|since| since + timing.fence * 2),
+            fence.and_then(|fence| fence.pending).map(|(_, since)| since + timing.fence * 2),
             fence.map(|_| self.past_the_lease().max(self.peer.settled_from() + timing.lost_after)),
         ]
     }
@@ -278,18 +266,4 @@ pub struct FenceSight {
     pub next_try: Option<Instant>,
     /// When the peer was heard although it had been reported off.
     pub lied_at: Option<Instant>,
-}
-
-impl Fence {
-    /// What is known.
-    pub fn sight(&self) -> FenceSight {
-        FenceSight {
-            off_since: self.off_since,
-            pending_since: self.pending_since(),
-            reported: self.reported,
-            failures: self.failures,
-            next_try: self.next_try(),
-            lied_at: self.lied_at,
-        }
-    }
 }
