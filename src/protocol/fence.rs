@@ -205,8 +205,7 @@ impl Node {
         let timing = &self.setup.timing;
         self.lan_works(now)
             && self.groups.iter().all(|group| {
-                group.lan.unclaimed(now, false, timing) == Proof::Given
-                    && group.lan.silent_for(now, timing.long_window, timing)
+                group.lan.silent_for(now, timing.long_window, timing)
                     && !(self.yields() && group.lan.is_wanted_by_peer(now, timing))
             })
     }
