@@ -196,6 +196,7 @@ impl Journal {
                 tracing::debug!("somebody probes for a floating address; {wins} would win");
             }
             Event::AddressesSeen { seen, .. } => tracing::debug!("addresses: {seen:?}"),
+            Event::FenceReported { power, .. } => tracing::warn!("fence: the peer is {power:?}"),
             Event::Operator(order) => tracing::warn!("an administrator orders {order:?}"),
             Event::StateSaved { saved: None, .. } => {
                 tracing::error!("what is on disk is not known: no step that needs it is taken");
@@ -218,6 +219,7 @@ fn log_action(action: &Action) {
         Action::Services { goal, .. } => tracing::info!("services: {goal:?}"),
         Action::SaveState { state, .. } => tracing::debug!("state to disk: {state:?}"),
         Action::ReleaseAddresses { .. } => tracing::info!("addresses: release"),
+        Action::PowerOffPeer { .. } => tracing::warn!("fence: power the peer off"),
         Action::SendHeartbeat(_)
         | Action::AskWitness(_)
         | Action::ProbeLan { .. }

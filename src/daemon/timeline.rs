@@ -3,7 +3,7 @@
 //! nothing.
 
 use crate::protocol::action::Action;
-use crate::protocol::event::{DatabaseState, Event, LanSeen, Presence};
+use crate::protocol::event::{DatabaseState, Event, LanSeen, PeerPower, Presence};
 use crate::protocol::health::Grade;
 use crate::protocol::heartbeat::{Heartbeat, Stance};
 use crate::protocol::identity::Term;
@@ -390,6 +390,9 @@ impl Timeline {
                 let text = format!("the witness granted term {}", reply.ledger.term());
                 self.mark_once(at, "granted", text);
             }
+            Event::FenceReported { power: PeerPower::Off, .. } => {
+                self.mark_once(at, "fenced", "the peer is powered off");
+            }
             Event::Announced { sent: true, .. } if !self.told => {
                 self.mark_once(at, "announced", "the LAN was told");
             }
@@ -400,6 +403,7 @@ impl Timeline {
             | Event::StateSaved { .. }
             | Event::ServicesSeen { .. }
             | Event::WitnessReplied { .. }
+            | Event::FenceReported { .. }
             | Event::Operator(_) => {}
         }
     }
@@ -411,6 +415,9 @@ impl Timeline {
             }
             Action::HoldAddresses { .. } if self.takes() => {
                 self.mark_once(at, "proved", "the right to claim is proved again");
+            }
+            Action::PowerOffPeer { .. } => {
+                self.mark_once(at, "fence", "the fence is to power the peer off");
             }
             Action::SendHeartbeat(_)
             | Action::AskWitness(_)

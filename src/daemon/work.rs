@@ -11,7 +11,7 @@ use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
 use crate::protocol::durable::Durable;
-use crate::protocol::event::{DatabaseState, Event, Ticket};
+use crate::protocol::event::{DatabaseState, Event, PeerPower, Ticket};
 use crate::protocol::heartbeat::Stance;
 use crate::protocol::identity::GroupId;
 use crate::protocol::lead::Authority;
@@ -81,6 +81,11 @@ async fn dispatch(
                 }
             }
             Action::Services { group: _, goal } => shared.services.set_goal(goal),
+            // No fence is tended yet: nobody knows the peer's power.
+            Action::PowerOffPeer { ticket } => {
+                tell(&shared.post, Event::FenceReported { ticket, power: PeerPower::Unknown })
+                    .await;
+            }
             // The pulse does these itself.
             Action::SendHeartbeat(_)
             | Action::AskWitness(_)

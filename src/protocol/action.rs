@@ -23,6 +23,12 @@ pub enum Action {
     },
     /// Send this to the witness; an answer comes as `WitnessReplied`, if one comes.
     AskWitness(Request),
+    /// Have the fence switch the peer off and see that it is; ends in `FenceReported`, within the
+    /// longest run that the times allow.
+    PowerOffPeer {
+        /// Names the ending.
+        ticket: Ticket,
+    },
     /// Have the addresses, their routes and source address, and renew their lifetime; ends in
     /// `AddressesSeen`.
     HoldAddresses {

@@ -72,8 +72,26 @@ pub enum Event {
         /// Its answer.
         reply: Reply,
     },
+    /// A `PowerOffPeer` ended.
+    FenceReported {
+        /// The action.
+        ticket: Ticket,
+        /// What was seen of the peer's power.
+        power: PeerPower,
+    },
     /// An administrator's word.
     Operator(Order),
+}
+
+/// The peer's power, as the fence sees it after it was told to switch it off.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PeerPower {
+    /// Every outlet of it was seen off after the order.
+    Off,
+    /// One was seen on after the order.
+    On,
+    /// Could not be done, or not be seen: it may be off or on.
+    Unknown,
 }
 
 /// On the LAN, without an address of our own (ARP for IPv4, neighbour discovery for IPv6).

@@ -13,6 +13,7 @@ mod desire;
 pub mod durable;
 pub mod event;
 mod evidence;
+pub mod fence;
 pub mod grant;
 pub mod health;
 pub mod heartbeat;

@@ -14,6 +14,7 @@ use super::event::{
     DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal, ServicesSeen,
     Ticket,
 };
+use super::fence::Fence;
 use super::grant::Grant;
 use super::health::Grade;
 use super::heartbeat::{Heartbeat, Stance};
@@ -98,6 +99,7 @@ pub struct Node {
     pub(super) issuer: Issuer,
     pub(super) moves: Moves,
     pub(super) grant: Grant,
+    pub(super) fence: Fence,
 
     pub(super) database: DatabaseSeen,
     pub(super) groups: Vec<Group>,
@@ -212,6 +214,7 @@ impl Node {
             issuer: Issuer::new(now, durable.peer_excluded, &setup.timing),
             moves: Moves::new(now),
             grant: Grant::new(now),
+            fence: Fence::new(now),
             database: unseen(now),
             groups: vec![group; setup.groups],
             orders: Orders { returned_from: 1, ..Orders::default() },
@@ -267,6 +270,9 @@ impl Node {
                 }
             }
             Event::WitnessReplied { reply } => self.witness_replied(reply),
+            Event::FenceReported { ticket, power } => {
+                self.fence.report(now, ticket, power, &self.setup.timing);
+            }
             Event::Operator(order) => self.ordered(now, order),
         }
         Vec::new()
@@ -282,9 +288,11 @@ impl Node {
             && self.database.state == DatabaseState::Standby
             && !self.orders.leave
             && self.durable.leaving.is_none();
+        let same_life = self.peer.is_in(heartbeat.session);
         if !self.peer.hear(heartbeat, at, echoed) {
             return;
         }
+        self.fence.hear(at, same_life, echoed.is_some(), &self.setup.timing);
         let Some(heartbeat) = self.peer.last.as_ref() else { return };
         self.lease.hear(heartbeat, at, echoed, &self.setup.timing);
         let holds_by = match (self.moves.handed_over, standing_by) {
