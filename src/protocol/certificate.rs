@@ -99,7 +99,10 @@ pub enum ArbiterWord {
     None,
     /// The witness has to be told first: it might name the peer later (C5).
     Awaited,
-    /// The peer can use no certificate any more (rule 17 d).
+    /// The peer has to be off first, or to say itself that it holds none: a certificate that only
+    /// time has ended might be used by a host whose clock stood still (rules 10 and 17 b, C13).
+    OffAwaited,
+    /// The peer can use no certificate any more (rule 17 c and d).
     PeerExcluded,
 }
 
@@ -264,6 +267,7 @@ impl Issuer {
         let may = match sight.arbiter {
             ArbiterWord::None => self.none_outstanding(now),
             ArbiterWord::Awaited => false,
+            ArbiterWord::OffAwaited => self.confirmed_none,
             ArbiterWord::PeerExcluded => true,
         };
         if self.wants_lone && may {

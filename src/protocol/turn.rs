@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
+use super::arbiter::Arbitration;
 use super::certificate::{ArbiterWord, Sight};
 use super::compare;
 use super::event::DatabaseState;
@@ -198,13 +199,16 @@ impl Node {
 
     /// What the arbiter has to say to acknowledging alone (rules 9 and 17).
     fn word_of_the_arbiter(&self, now: Instant) -> ArbiterWord {
+        let Arbitration { witness, fence } = self.setup.arbitration;
         let off = self.fence.off();
-        if !self.setup.arbitration.witness {
-            if off { ArbiterWord::PeerExcluded } else { ArbiterWord::None }
-        } else if (self.grant.holds(now) || off) && self.grant.excludes_peer() {
+        let told = self.grant.excludes_peer() && (self.grant.holds(now) || off);
+        let strict = self.setup.durability == Durability::Strict;
+        if (witness && told) || (!witness && off) {
             ArbiterWord::PeerExcluded
-        } else if self.setup.durability == Durability::Strict {
+        } else if strict && witness {
             ArbiterWord::Awaited
+        } else if strict && fence {
+            ArbiterWord::OffAwaited
         } else {
             ArbiterWord::None
         }

@@ -120,7 +120,13 @@ impl Lasting {
     pub fn bound(self, settings: &Settings) -> Nanos {
         let timing = &settings.timing;
         let grant = if settings.arbitration.witness { timing.grant * 2 } else { Duration::ZERO };
-        let takeover = grant + timing.lost_after + timing.first_attempt + timing.long_window * 2;
+        let fence = if settings.arbitration == Arbitration::FENCE {
+            timing.fence_delay + timing.fence
+        } else {
+            Duration::ZERO
+        };
+        let takeover =
+            grant + fence + timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
         let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {

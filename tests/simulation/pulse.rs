@@ -132,6 +132,7 @@ impl World {
                 }
                 self.ask_witness(host, request);
             }
+            Action::PowerOffPeer { ticket } => self.order_fence(host, ticket),
             Action::ProbeLan { group: _, floating, references } => {
                 self.probe_lan(host, now, floating, references);
             }

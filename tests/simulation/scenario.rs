@@ -143,8 +143,12 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
-        ["arbitration", "lan"] => settings.arbitration = Arbitration::LAN,
-        ["arbitration", "witness"] => settings.arbitration = Arbitration::WITNESS,
+        ["arbitration", "lan"] => *settings = settings.clone().under(Arbitration::LAN),
+        ["arbitration", "witness"] => *settings = settings.clone().under(Arbitration::WITNESS),
+        ["arbitration", "fence"] => *settings = settings.clone().under(Arbitration::FENCE),
+        ["arbitration", "witness", "fence"] => {
+            *settings = settings.clone().under(Arbitration::WITNESS_AND_FENCE);
+        }
         ["durability", "strict"] => settings.durability = Durability::Strict,
         ["durability", "available"] => settings.durability = Durability::Available,
         ["durability", "async"] => settings.durability = Durability::Async,
