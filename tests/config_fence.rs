@@ -189,3 +189,21 @@ fn a_password_is_for_root_s_eyes_only() {
     assert_eq!(password::read(&path).expect("a password").as_str(), "s3cret");
     fs::remove_dir_all(&directory).expect("removed");
 }
+
+#[test]
+fn the_example_s_lines_mean_what_they_say() {
+    let example = include_str!("../examples/duotone.toml");
+    let from = example.find("# [fence]").expect("a section");
+    let section = example[from..].split("\n\n").next().expect("up to the blank line");
+    let lines: Vec<&str> = section.lines().map(|line| line.trim_start_matches("# ")).collect();
+    let text = example.replace(section, &lines.join("\n"));
+    let text = text.replace("arbitration = [\"lan\"]", "arbitration = [\"lan\", \"fence\"]");
+    let config = parse(&text).expect("valid");
+    let fence = config.fence.expect("a fence");
+    assert_eq!(fence.monitor, Duration::from_secs(60));
+    let [device] = &fence.devices[..] else { panic!("{fence:?}") };
+    assert_eq!(device.name, "ipmi");
+    assert_eq!(device.of_peer, [("ip".to_owned(), "10.9.1.12".to_owned())]);
+    assert!(example.contains("# fence = \"20s\""));
+    assert_eq!(config.timing.fence, Duration::from_secs(20));
+}

@@ -149,6 +149,7 @@ fn of_two_that_lose_each_other_the_standby_is_powered_off() {
     assert!(pair.runs(active) && pair.serves(active), "never both");
     assert_eq!(pair.status(active)["term"], term, "nothing has moved");
     assert!(!told(&pair).contains(&format!("off {}", HOSTS[active])), "{}", told(&pair));
+    pair.world.mend(HOSTS[standby], "eth0");
     split(&pair, false);
     power_on(&mut pair, standby);
     assert_eq!(pair.settle(), active);
