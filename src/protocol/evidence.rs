@@ -94,7 +94,7 @@ impl Node {
         let timing = &self.setup.timing;
         let handed = self.claim.is_some_and(|claim| claim.basis.is_handover());
         if self.setup.arbitration.fence && handed && !self.agreed(now) {
-            timing.step_deadline + timing.certificate
+            timing.step_deadline + timing.certificate + timing.fence_delay
         } else {
             timing.step_deadline
         }

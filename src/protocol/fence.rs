@@ -148,13 +148,13 @@ impl Node {
         ]
     }
 
-    /// An attempt begins: an active node has the first word, which is over by then (C11). A giver
-    /// whose clean end holds is in that place (rule 28). Where neither of the two was active, the
-    /// higher id waits once more.
+    /// An attempt begins: an active node has the first word, which is over by then (C11). Who has
+    /// offered its role, and said nothing since, has it before the taker (rule 28). Where neither of
+    /// the two was active, the higher id waits once more.
     pub(super) fn begin_asking(&mut self, now: Instant) {
         let delay = self.setup.timing.fence_delay;
         self.fence.asking_from = match self.authority {
-            _ if self.moves.handed_over => now,
+            _ if self.clock.said == Stance::Handing => now,
             Authority::Joining if self.yields() => now + delay * 2,
             _ => now + delay,
         };
@@ -179,14 +179,18 @@ impl Node {
     }
 
     /// From when on a node that has, or has promoted for, the role may have the peer powered off:
-    /// its lease's end. Whoever was handed the role leaves the giver the first word until it stands
-    /// by (C25).
+    /// past its lease, when the peer has proved nothing for as long as a standby must be silent. A
+    /// hiccup of the standby that would not cost service does not cost its power.
+    ///
+    /// Whoever was handed the role leaves the giver the first word until it stands by; and it cannot
+    /// know whether the giver counts as standby already, and waits for the active node (C25).
     fn past_the_lease(&self) -> Instant {
         let timing = &self.setup.timing;
-        let ends = self.lease.ends().unwrap_or(Instant::ZERO);
+        let unproved = self.peer.echoed_at().map(|sent| sent + timing.unechoed_after());
+        let past = self.lease.ends().max(unproved).unwrap_or(Instant::ZERO);
         let offered = self.claim.is_some_and(|claim| claim.basis == Basis::Offer);
         let stands_by = self.peer.last.as_ref().is_some_and(|peer| peer.stance == Stance::Standby);
-        if offered && !stands_by { ends + timing.lost_after + timing.fence_delay } else { ends }
+        if offered && !stands_by { past + timing.lost_after + timing.fence_delay * 2 } else { past }
     }
 
     /// The witness has lately given this node what it needs, or has it refused: then it vouches for

@@ -116,10 +116,9 @@ impl Timing {
     }
 
     /// The least `fence_delay` (inequality 11): by then the fence has done what an active node that
-    /// lost the peer at the same moment had ordered at its lease's end.
+    /// lost the peer at the same moment had ordered.
     pub fn least_fence_delay(&self) -> Duration {
-        let ordered_before = self.lost_after.saturating_sub(self.lease(self.lost_after));
-        (self.fence + self.interval + self.delay).saturating_sub(ordered_before)
+        self.fence + self.unechoed_after().saturating_sub(self.lost_after)
     }
 
     /// From the last certifying heartbeat to the peer seen off, at worst (inequality 7): it is not
@@ -287,7 +286,7 @@ impl Timing {
             );
             at_least(
                 11,
-                "fence_delay >= fence + interval + delay - (lost_after - lease)",
+                "fence_delay >= fence + 2 (interval + delay)",
                 "both nodes power each other off",
                 self.fence_delay,
                 self.least_fence_delay(),

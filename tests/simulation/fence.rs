@@ -19,14 +19,17 @@ pub enum Mood {
     Hangs,
     /// It switches off, and cannot say so.
     Blind,
+    /// It says that it has switched off, and has not. No promise holds then.
+    Lies,
 }
 
 impl Mood {
-    pub const ALL: [(Mood, &str); 4] = [
+    pub const ALL: [(Mood, &str); 5] = [
         (Mood::Works, "works"),
         (Mood::Fails, "fails"),
         (Mood::Hangs, "hangs"),
         (Mood::Blind, "is blind"),
+        (Mood::Lies, "lies"),
     ];
 }
 
@@ -62,7 +65,7 @@ impl World {
         let mood = if self.network.fence[host.index()] { mood } else { Mood::Hangs };
         let switches = takes.unwrap_or(switches);
         let (power, span) = match mood {
-            Mood::Works => (PeerPower::Off, switches + says),
+            Mood::Works | Mood::Lies => (PeerPower::Off, switches + says),
             Mood::Blind => (PeerPower::Unknown, switches + says),
             Mood::Fails => (PeerPower::Unknown, says),
             Mood::Hangs => (PeerPower::Unknown, longest),

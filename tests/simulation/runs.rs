@@ -57,6 +57,8 @@ pub struct Ended {
     pub exceptions: Exceptions,
     pub coverage: Coverage,
     pub handled: u64,
+    /// Hosts powered off by a fence.
+    pub fenced: u64,
     pub lines: Vec<String>,
 }
 
@@ -137,6 +139,7 @@ impl Run {
             exceptions: world.checker.exceptions,
             coverage: world.coverage,
             handled: world.handled,
+            fenced: world.checker.fenced,
             lines: world.trace.lines.unwrap_or_default(),
         }
     }

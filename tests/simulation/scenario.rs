@@ -237,6 +237,13 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["exception", "split-lan"] => exceptions.split_lan > 0,
         [host, "owns"] => owners == 1 && owns(parse_host(host)?),
         [host, "serves"] => owners == 1 && world.serves(parse_host(host)?),
+        [host, "on"] => world.hosts[parse_host(host)?.index()].powered,
+        [host, "off"] => !world.hosts[parse_host(host)?.index()].powered,
+        [host, "disbelieves-its-fence"] => {
+            let it = &world.hosts[parse_host(host)?.index()];
+            let status = it.daemon.node.as_ref()?.status(it.clock.instant(world.now));
+            status.fence.is_some_and(|fence| fence.lied_at.is_some())
+        }
         [host, "certified"] => world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "uncertified"] => !world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "excludes-peer"] => world.hosts[parse_host(host)?.index()].disk.peer_excluded,

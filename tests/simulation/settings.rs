@@ -131,7 +131,7 @@ pub fn voice() -> Timing {
         grant: ms(250),
         grant_renewal: ms(40),
         fence: ms(1000),
-        fence_delay: ms(1040),
+        fence_delay: ms(1130),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(2000),
