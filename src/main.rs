@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         dead_man,
         release,
         database,
+        fence: |config| daemon::fence::ask(config).map_err(Error::other),
         history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
         witness: be_witness,

@@ -7,9 +7,11 @@
 //! of a daemon that is no more.
 
 mod answer;
+mod arbiters;
 mod change;
 pub mod dead_man;
 mod explain;
+pub mod fence;
 mod history;
 mod journal;
 mod leaving;

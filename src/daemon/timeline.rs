@@ -390,7 +390,7 @@ impl Timeline {
                 let text = format!("the witness granted term {}", reply.ledger.term());
                 self.mark_once(at, "granted", text);
             }
-            Event::FenceReported { power: PeerPower::Off, .. } => {
+            Event::FenceReported { power: PeerPower::Off, .. } if self.takes() => {
                 self.mark_once(at, "fenced", "the peer is powered off");
             }
             Event::Announced { sent: true, .. } if !self.told => {
@@ -416,7 +416,7 @@ impl Timeline {
             Action::HoldAddresses { .. } if self.takes() => {
                 self.mark_once(at, "proved", "the right to claim is proved again");
             }
-            Action::PowerOffPeer { .. } => {
+            Action::PowerOffPeer { .. } if self.takes() => {
                 self.mark_once(at, "fence", "the fence is to power the peer off");
             }
             Action::SendHeartbeat(_)
@@ -424,6 +424,7 @@ impl Timeline {
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. }
+            | Action::PowerOffPeer { .. }
             | Action::SaveState { .. }
             | Action::Database { .. }
             | Action::Services { .. } => {}
