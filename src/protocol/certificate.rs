@@ -275,9 +275,11 @@ impl Issuer {
         }
     }
 
-    /// Caught up and only the durable mark forbids certifying: it is to be cleared.
+    /// Caught up and only the durable mark forbids certifying: it is to be cleared. Not by who is
+    /// about to acknowledge alone: what it clears now it would have to set again.
     pub fn may_clear_exclusion(&self, database: &DatabaseSeen) -> bool {
         !self.lone
+            && !self.wants_lone
             && match (self.sync_began_at, database.replica) {
                 (Some(end), Some(replica)) => replica.synchronous && replica.flush >= end,
                 (None, _) | (_, None) => false,

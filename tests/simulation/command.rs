@@ -53,6 +53,10 @@ pub enum Command {
     /// What orders to that host's device come to.
     Fence(NodeId, Mood),
     FenceTakes(NodeId, Nanos),
+    /// What this host asks of it from now on arrives a second time, after this span.
+    WitnessHearsAgain(NodeId, Nanos),
+    /// What a copy left half done starts all the same.
+    TornStarts(NodeId),
     SlowWorld(NodeId, Nanos),
     DeleteAddress(NodeId),
     /// One of the two.
@@ -143,6 +147,10 @@ impl fmt::Display for Command {
             }
             Command::Witness(on) => f.write_str(if *on { "witness on" } else { "witness off" }),
             Command::WitnessForgets => f.write_str("witness forgets"),
+            Command::WitnessHearsAgain(host, span) => {
+                write!(f, "witness hears {host} again after {}", Span(*span))
+            }
+            Command::TornStarts(host) => write!(f, "torn copy of {host} starts"),
             Command::AddressFails(host, fails) => {
                 write!(f, "address of {host} {}", if *fails { "fails" } else { "works" })
             }
@@ -278,6 +286,10 @@ pub fn parse(line: &str) -> Option<Command> {
             let (mood, _) = Mood::ALL.into_iter().find(|(_, known)| *known == word)?;
             Command::Fence(host(2)?, mood)
         }
+        ["witness", "hears", _, "again", "after", _] => {
+            Command::WitnessHearsAgain(host(2)?, span(5)?)
+        }
+        ["torn", "copy", "of", _, "starts"] => Command::TornStarts(host(3)?),
         ["slow", _, _] => Command::SlowWorld(host(1)?, span(2)?),
         ["delete", "address", _] => Command::DeleteAddress(host(2)?),
         ["delete", "one", "address", _] => Command::DeleteOneAddress(host(3)?),

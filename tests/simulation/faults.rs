@@ -74,6 +74,10 @@ impl World {
             Command::WitnessForgets => self.witness_forgets(),
             Command::Fence(host, mood) => self.fences[host.index()].mood = *mood,
             Command::FenceTakes(host, span) => self.fences[host.index()].takes = Some(*span),
+            Command::WitnessHearsAgain(host, span) => {
+                self.network.again_at_witness[host.index()] = Some(*span);
+            }
+            Command::TornStarts(host) => self.hosts[host.index()].trouble.torn_starts = true,
             Command::SlowWorld(host, span) => {
                 self.hosts[host.index()].trouble.slow_until = self.now + span;
             }

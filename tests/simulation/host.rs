@@ -92,6 +92,10 @@ pub struct Spoken {
     /// What it last asked the witness for.
     pub asked: Option<duotone::protocol::witness::Wish>,
     pub since_start: u64,
+    /// The session and the sequence of the last one.
+    pub last: Option<(Session, u64)>,
+    /// The last one before it began to take back what it had offered.
+    pub offered_until: Option<(Session, u64)>,
 }
 
 /// Trouble of one host that is neither a cable's nor a crash.
@@ -107,6 +111,7 @@ pub struct Trouble {
     pub release_takes: Option<Nanos>,
     pub address_fails: bool,
     pub start_fails: bool,
+    pub torn_starts: bool,
     pub database_hangs: bool,
 }
 

@@ -29,6 +29,7 @@ mod lasting;
 mod look;
 mod mutated;
 mod network;
+mod offer;
 mod pulse;
 mod replication;
 mod runs;
