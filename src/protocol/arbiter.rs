@@ -1,7 +1,7 @@
 //! The arbiter `lan`: the floating addresses stay unanswered and a reference answers (rules 5 to 8).
 //!
-//! One record per group. A witness or a fence would stand beside it, with the same two questions:
-//! does it consent to a takeover, and does it let an active node go on past its lease?
+//! One record per group. A witness (`grant`) or a fence (`fence`) stands beside it, with the same two
+//! questions: does it consent to a takeover, and does it let an active node go on past its lease?
 
 use super::event::{Answerer, LanSeen};
 use super::time::{Duration, Instant};

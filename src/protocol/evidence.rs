@@ -324,11 +324,12 @@ impl Node {
     pub(super) fn follows_directly(&self) -> bool {
         let Some(peer) = &self.peer.last else { return false };
         let same_branch = match (self.stated_log(), &peer.log) {
-            (Some(mine), Some(theirs)) => {
-                mine.timeline == theirs.timeline
-                    && mine.branch.is_some()
-                    && mine.branch == theirs.branch
-            }
+            (Some(mine), Some(theirs)) if mine.timeline == theirs.timeline => match mine.branch {
+                Some(_) => mine.branch == theirs.branch,
+                // A branch of this node's own has a name from before it began: what has none came
+                // from the peer, and is given the peer's name as soon as that can be written.
+                None => theirs.branch.is_some() && mine.relation(theirs) != Relation::Diverged,
+            },
             (Some(_) | None, _) => false,
         };
         same_branch || self.with_mine(|mine| compare::contained(mine, peer)) == Some(true)

@@ -8,7 +8,7 @@ use super::arbiter::Proof;
 use super::event::{PeerPower, Ticket};
 use super::heartbeat::Stance;
 use super::lead::{Authority, Basis};
-use super::node::Node;
+use super::node::{Durability, Node};
 use super::time::Instant;
 use super::timing::Timing;
 
@@ -21,7 +21,8 @@ pub struct Fence {
     reported: Option<(Instant, PeerPower)>,
     /// Since when the peer is known to be off.
     off_since: Option<Instant>,
-    /// The peer was heard after that without having been started again.
+    /// The peer was heard after that without having been started again: the fence is believed again
+    /// when it has been.
     lied_at: Option<Instant>,
     /// Orders in a row after which it was not seen off.
     failures: u32,
@@ -52,30 +53,17 @@ impl Fence {
         self.off_since.is_some()
     }
 
-    /// Since when an order is under way.
-    pub fn pending_since(&self) -> Option<Instant> {
-        self.pending.map(|(_, since)| since)
-    }
-
-    /// The newest report, and when it came.
-    pub fn reported(&self) -> Option<(Instant, PeerPower)> {
-        self.reported
-    }
-
-    /// When the peer was heard although it had been reported off: the fence is believed again when
-    /// the peer has been started anew.
-    pub fn lied_at(&self) -> Option<Instant> {
-        self.lied_at
-    }
-
-    /// Orders in a row after which the peer was not seen off.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// When the next order may be given, if the last one did not help.
-    pub fn next_try(&self) -> Option<Instant> {
-        (self.failures > 0 && !self.off() && self.pending.is_none()).then_some(self.retry_at)
+    /// What is known, for people.
+    pub fn sight(&self) -> FenceSight {
+        let waits = self.failures > 0 && !self.off() && self.pending.is_none();
+        FenceSight {
+            off_since: self.off_since,
+            pending_since: self.pending.map(|(_, since)| since),
+            reported: self.reported,
+            failures: self.failures,
+            next_try: waits.then_some(self.retry_at),
+            lied_at: self.lied_at,
+        }
     }
 
     /// The peer was heard at `at`. `same_life`: in the session that it was last heard in; `echoes`:
@@ -143,7 +131,7 @@ impl Node {
         let timing = &self.setup.timing;
         [
             fence.map(|fence| fence.retry_at.max(fence.asking_from)),
-            fence.and_then(Fence::pending_since).map(|since| since + timing.fence * 2),
+            fence.and_then(|fence| fence.pending).map(|(_, since)| since + timing.fence * 2),
             fence.map(|_| self.past_the_lease().max(self.peer.settled_from() + timing.lost_after)),
         ]
     }
@@ -217,8 +205,7 @@ impl Node {
         let timing = &self.setup.timing;
         self.lan_works(now)
             && self.groups.iter().all(|group| {
-                group.lan.unclaimed(now, false, timing) == Proof::Given
-                    && group.lan.silent_for(now, timing.long_window, timing)
+                group.lan.silent_for(now, timing.long_window, timing)
                     && !(self.yields() && group.lan.is_wanted_by_peer(now, timing))
             })
     }
@@ -228,6 +215,7 @@ impl Node {
         let arbitration = self.setup.arbitration;
         match (arbitration.witness, arbitration.fence) {
             (true, false) => self.granted(now),
+            (true, true) if self.fence.off() && !self.grant.holds(now) => self.off_for_the_grant(),
             (_, true) if self.fence.off() => Proof::Given,
             // A peer that has not heard this session may serve on an "off" of before it; a grant
             // says nothing against that.
@@ -235,6 +223,16 @@ impl Node {
             (true, true) => self.granted(now),
             (false, _) => self.fenced(now),
         }
+    }
+
+    /// Rule 9: a fence's "off" replaces the grant. It does not replace what a grant says beside: the
+    /// witness may have told the peer that this node counts as excluded, so that its certificate is
+    /// worth nothing without the witness's answer (rule 17 d).
+    fn off_for_the_grant(&self) -> Proof {
+        let strict = self.setup.durability == Durability::Strict;
+        let begun = self.claim.is_some_and(|claim| claim.promoting);
+        let has_all = self.durable.peer_excluded || self.orders.take_anyway;
+        if begun || has_all || !strict { Proof::Given } else { Proof::Open }
     }
 
     /// The fence's word, where it is the only arbiter and does not know the peer to be off.
@@ -267,18 +265,4 @@ pub struct FenceSight {
     pub next_try: Option<Instant>,
     /// When the peer was heard although it had been reported off.
     pub lied_at: Option<Instant>,
-}
-
-impl Fence {
-    /// What is known.
-    pub fn sight(&self) -> FenceSight {
-        FenceSight {
-            off_since: self.off_since,
-            pending_since: self.pending_since(),
-            reported: self.reported,
-            failures: self.failures,
-            next_try: self.next_try(),
-            lied_at: self.lied_at,
-        }
-    }
 }

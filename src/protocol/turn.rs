@@ -114,6 +114,10 @@ impl Node {
                     self.lease.lapse();
                 }
                 self.claim = Some(self.new_claim(why));
+                if why == Why::Consent && self.setup.arbitration.witness && !self.grant.holds(now) {
+                    // By an "off" alone: the loss is stated (rule 17 d).
+                    self.certificate.forget();
+                }
             }
             Authority::Giving => {
                 if let Why::HandingOver(reason) = why {

@@ -150,7 +150,8 @@ impl World {
             let resumed = now < it.daemon.changed + release;
             let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
             // Without its address nothing of a dead daemon's host answers the peer's probe.
-            let bare = it.deleted.is_some_and(|at| now < at + lifetime + release);
+            let dead_lately = now < it.daemon.changed + lifetime + release;
+            let bare = !it.addresses.any() && dead_lately;
             if (cut_off || frozen || bare) && holds && (it.daemon.state != Life::Running || resumed)
             {
                 exceptions.remnant += 1;

@@ -263,7 +263,6 @@ impl World {
     }
 
     fn delete_address(&mut self, host: NodeId) {
-        self.hosts[host.index()].deleted = Some(self.now);
         if self.hosts[host.index()].addresses.remove() {
             self.addresses_seen(host);
         }
