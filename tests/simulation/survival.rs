@@ -229,6 +229,10 @@ fn seen(world: &World) -> Ending {
             if lost.is_some() || forgiven { Ending::ServesWithoutRows } else { Ending::Serves }
         }
         [_] => Ending::CommitsWait,
+        // Who is held and off the LAN would serve nobody.
+        _ if NodeId::ALL.iter().any(|host| held(host) && world.network.on_lan(*host)) => {
+            Ending::Held
+        }
         _ if world.checker.fenced > 0 && NodeId::ALL.iter().any(off) => Ending::PoweredOff,
         _ if NodeId::ALL.iter().any(held) => Ending::Held,
         _ => Ending::Nothing,
