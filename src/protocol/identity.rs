@@ -16,6 +16,7 @@ impl NodeId {
     pub const ALL: [NodeId; 2] = [NodeId::A, NodeId::B];
 
     /// The other one.
+    #[inline]
     pub const fn peer(self) -> NodeId {
         match self {
             NodeId::A => NodeId::B,
@@ -24,6 +25,7 @@ impl NodeId {
     }
 
     /// Position in the configuration file: 0 or 1.
+    #[inline]
     pub const fn index(self) -> usize {
         match self {
             NodeId::A => 0,

@@ -117,6 +117,14 @@ struct Entry {
     what: What,
 }
 
+impl Entry {
+    /// What is due first, and of that what was planned first, in one number: the queue compares much.
+    #[inline]
+    fn order(&self) -> u128 {
+        u128::from(self.at) << 64 | u128::from(self.number)
+    }
+}
+
 impl World {
     pub fn new(settings: Settings, dice: Dice, trace: Trace) -> World {
         let mut world = World::dark(settings, dice, trace);
@@ -320,6 +328,7 @@ impl PartialEq for Entry {
 impl Eq for Entry {}
 
 impl PartialOrd for Entry {
+    #[inline]
     fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -327,7 +336,8 @@ impl PartialOrd for Entry {
 
 impl Ord for Entry {
     /// The earliest is the greatest: the heap gives it first.
+    #[inline]
     fn cmp(&self, other: &Entry) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+        other.order().cmp(&self.order())
     }
 }
