@@ -16,6 +16,7 @@ mod leaving;
 mod maintenance;
 mod offers;
 mod orders;
+mod recorder;
 mod recover;
 mod reload;
 mod status;
@@ -172,7 +173,9 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             let shared = Arc::clone(&shared);
             move |request| answer::answer(Arc::clone(&shared), request)
         }));
-        if tend(&shared, pulse, work).await? {
+        let ended = tend(&shared, pulse, work).await;
+        recorder::end(&shared, ended.is_ok()).await;
+        if ended? {
             dead_man.dismiss();
         }
         Ok(())

@@ -94,7 +94,10 @@ impl Timeline {
                 self.begun(record.at, action);
                 false
             }
-            Recorded::NotTaken(_) | Recorded::LanTrouble(_) => false,
+            Recorded::NotTaken(_)
+            | Recorded::LanTrouble(_)
+            | Recorded::Node(_)
+            | Recorded::Rested(_) => false,
         };
         let from = if began { 0 } else { before };
         noted.marks = self.marks().get(from..).map(<[Mark]>::to_vec).unwrap_or_default();

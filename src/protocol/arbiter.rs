@@ -206,3 +206,14 @@ enum Window {
     Short,
     Long,
 }
+
+super::value::fields!(Lan {
+    silent_since,
+    probes,
+    last_probe,
+    answered,
+    owned,
+    peer_probed,
+    reference,
+    deaf,
+});

@@ -317,3 +317,17 @@ fn near_end(database: &DatabaseSeen) -> bool {
         (None, _) | (_, None) => false,
     }
 }
+
+super::value::fields!(Certificate { until });
+super::value::fields!(Issuer {
+    certifying,
+    outstanding_until,
+    withdrawn_at,
+    confirmed_none,
+    lone,
+    wants_lone,
+    sync_began_at,
+    progress,
+    healthy_since,
+    inherited,
+});

@@ -352,3 +352,21 @@ impl Node {
         if granted > own { granted.next_for(self.setup.me) } else { own }
     }
 }
+
+super::value::fields!(Asked { sequence, wish, at });
+super::value::fields!(Grant {
+    last,
+    ticket,
+    ring,
+    heard,
+    until,
+    void,
+    granted,
+    excluded,
+    cleared,
+    released,
+    releasing_since,
+    queried,
+    due,
+});
+super::value::fields!(Mark { asked, asked_at, confirmed });

@@ -74,3 +74,5 @@ impl Lease {
         self.until = None;
     }
 }
+
+super::value::fields!(Lease { until, left });

@@ -32,5 +32,7 @@ pub mod table;
 pub mod time;
 pub mod timing;
 mod turn;
+pub mod value;
+mod vocabulary;
 pub mod why;
 pub mod witness;

@@ -319,3 +319,20 @@ impl Node {
             && self.peer.idle_for(now, patience)
     }
 }
+
+super::value::fields!(Moves {
+    ordered_until,
+    peer_better_since,
+    orderly_since,
+    made,
+    retry_at,
+    down_since,
+    bare_since,
+    services_gave_up,
+    checkpointed,
+    stopping,
+    released_at,
+    told_from,
+    handed,
+    handed_over,
+});

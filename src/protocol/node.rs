@@ -221,6 +221,11 @@ impl Node {
         }
     }
 
+    /// What it was given at its start, and when that was.
+    pub fn began(&self) -> (&Setup, Instant) {
+        (&self.setup, self.started)
+    }
+
     /// Takes one event; returns what must now be done, in this order. Only `Tick` judges.
     #[must_use]
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {

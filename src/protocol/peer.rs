@@ -233,3 +233,14 @@ pub(super) fn does_nothing(stance: Stance) -> bool {
         Stance::Taking | Stance::Promoted | Stance::Active | Stance::Handing => false,
     }
 }
+
+super::value::fields!(Peer {
+    last,
+    last_at,
+    session_at,
+    echoed_at,
+    idle_since,
+    logless_since,
+    awake_since,
+    acknowledged_receipt,
+});

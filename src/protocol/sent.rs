@@ -51,3 +51,6 @@ impl SentLog {
         (echo.session == self.session && sent.sequence == echo.sequence).then_some(sent)
     }
 }
+
+super::value::fields!(Sent { sequence, at, echoed_receipt });
+super::value::fields!(SentLog { session, last, ring });

@@ -15,6 +15,7 @@ mod operate;
 mod ownership;
 mod pair;
 mod rejoin;
+mod replay;
 #[path = "../steady/mod.rs"]
 mod steady;
 mod systemd;

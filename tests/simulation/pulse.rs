@@ -9,6 +9,7 @@ use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
 use duotone::protocol::time::Instant;
+use duotone::protocol::value::Data;
 use duotone::protocol::witness::Wish;
 
 use crate::clock::{MICRO, MILLI};
@@ -104,6 +105,9 @@ impl World {
         self.note_status(host, &node, now);
         for action in actions {
             self.perform(host, now, action);
+        }
+        if self.settings.recorded {
+            *node = Node::from_value(&node.to_value()).unwrap();
         }
         let deadline = node.next_deadline();
         let daemon = &mut self.hosts[host.index()].daemon;

@@ -29,6 +29,8 @@ pub struct Settings {
     pub copy: (Nanos, Nanos),
     /// Between two commits.
     pub commits: (Nanos, Nanos),
+    /// After every turn the node goes on as its own record tells it.
+    pub recorded: bool,
 }
 
 impl Settings {
@@ -45,6 +47,7 @@ impl Settings {
             promotion: (20 * MILLI, 120 * MILLI),
             copy: (200 * MILLI, 2 * SECOND),
             commits: (8 * MILLI, 40 * MILLI),
+            recorded: false,
         }
     }
 
