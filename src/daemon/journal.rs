@@ -100,7 +100,7 @@ impl Journal {
     fn changed(&mut self, at: Instant, change: &Change) {
         if self.history.add(change) {
             let in_vain = history::in_vain(change);
-            self.recorder.incident(at, change.kind.word(), in_vain);
+            self.recorder.incident(at, change.kind, in_vain);
         }
     }
 

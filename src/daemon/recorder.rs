@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::change::Kind;
 use crate::adapters::clock;
 use crate::adapters::control_socket::Reply;
 use crate::adapters::recordings::Recordings;
@@ -58,7 +59,7 @@ struct Chunk {
 }
 
 struct Incident {
-    why: &'static str,
+    change: Kind,
     first: Instant,
     last: Instant,
 }
@@ -151,15 +152,20 @@ impl Recorder {
     }
 
     /// Something happened that people will ask about. An attempt in vain may be repeated for days.
-    pub fn incident(&mut self, at: Instant, why: &'static str, in_vain: bool) {
+    pub fn incident(&mut self, at: Instant, change: Kind, in_vain: bool) {
         if in_vain {
             if self.vain.is_some_and(|last| at.since(last) < VAIN_EVERY) {
                 return;
             }
             self.vain = Some(at);
         }
-        let incident = self.incident.get_or_insert(Incident { why, first: at, last: at });
+        let new = Incident { change, first: at, last: at };
+        let incident = self.incident.get_or_insert(new);
         incident.last = at;
+        // It is named after what this node did, if it did something.
+        if change != Kind::PeerServes {
+            incident.change = change;
+        }
     }
 
     /// Time passes.
@@ -168,7 +174,7 @@ impl Recorder {
             now.since(incident.last) >= SETTLED || now.since(incident.first) >= LONGEST
         };
         if let Some(incident) = self.incident.take_if(|incident| is_over(incident)) {
-            self.write(incident.why);
+            self.write(incident.change.word());
         }
     }
 
@@ -222,9 +228,11 @@ pub(super) async fn end(shared: &Shared, in_order: bool) {
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let written = {
         let mut journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = journal.timeline.untold().map(|change| change.kind);
         let recorder = &mut journal.recorder;
-        match (recorder.incident.take(), in_order) {
-            (Some(incident), true) => recorder.write(incident.why),
+        let change = untold.or(recorder.incident.take().map(|incident| incident.change));
+        match (change, in_order) {
+            (Some(change), true) => recorder.write(change.word()),
             (None, true) => return,
             (Some(_) | None, false) => recorder.write("failed"),
         }

@@ -61,6 +61,11 @@ impl Timeline {
         self.change.as_ref()
     }
 
+    /// The change that the history does not have yet.
+    pub fn untold(&self) -> Option<&Change> {
+        self.change.as_ref().filter(|_| !self.told)
+    }
+
     /// Its marks, oldest first.
     pub fn marks(&self) -> &[Mark] {
         self.change.as_ref().map_or(&[], |change| &change.marks)
