@@ -35,7 +35,7 @@ impl Exit {
         (
             Exit::No,
             "no (is-active: this node is not active; demo: a promise was broken; salvage merge: \
-             some rows could not be put in)",
+             some rows could not be put in; replay --compare: not as recorded)",
         ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),

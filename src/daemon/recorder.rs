@@ -89,19 +89,24 @@ impl Recorder {
         if let Err(error) = std::thread::Builder::new().name("recorder".into()).spawn(write) {
             tracing::error!("no thread for recordings: {error}");
         }
+        let heading = Heading {
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            pair: config.pair.clone(),
+            node: config.name().to_owned(),
+            zero: String::new(),
+            why: String::new(),
+        };
+        Recorder::new(heading, to)
+    }
+
+    fn new(heading: Heading, to: Sender<Task>) -> Recorder {
         Recorder {
             chunks: VecDeque::new(),
             open: Chunk::default(),
             number: 0,
             incident: None,
             vain: None,
-            heading: Heading {
-                software: env!("CARGO_PKG_VERSION").to_owned(),
-                pair: config.pair.clone(),
-                node: config.name().to_owned(),
-                zero: String::new(),
-                why: String::new(),
-            },
+            heading,
             to,
         }
     }
@@ -239,5 +244,146 @@ pub(super) async fn end(shared: &Shared, in_order: bool) {
     };
     if tokio::time::timeout(AT_THE_END, written).await.is_err() {
         tracing::error!("the last recording was not seen written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use super::*;
+    use crate::config::preset::Preset;
+    use crate::protocol::arbiter::Arbitration;
+    use crate::protocol::event::Event;
+    use crate::protocol::identity::{NodeId, Session};
+    use crate::protocol::moves::Policy;
+    use crate::protocol::node::{Durability, Setup};
+    use crate::recording::{self, Recording};
+
+    fn node(at: Instant) -> Box<Node> {
+        let setup = Setup {
+            me: NodeId::A,
+            session: Session(1),
+            timing: Preset::Voice.timing(),
+            durability: Durability::Available,
+            database: false,
+            rejoin: true,
+            groups: 1,
+            refresh: None,
+            durable: None,
+            software: [0, 1, 0],
+            config_hash: 1,
+            dark_standby: false,
+            references: true,
+            policy: Policy::DEFAULT,
+            arbitration: Arbitration::LAN,
+        };
+        Box::new(Node::new(setup, at))
+    }
+
+    fn recorder() -> (Recorder, Receiver<Task>) {
+        let (to, tasks) = channel();
+        let text = String::new;
+        let heading =
+            Heading { software: text(), pair: text(), node: text(), zero: text(), why: text() };
+        (Recorder::new(heading, to), tasks)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    /// Ten ticks a second, and a node every ten seconds.
+    fn run(recorder: &mut Recorder, seconds: std::ops::Range<u64>) {
+        for tenth in seconds.start * 10..seconds.end * 10 {
+            let at = at(tenth * 100);
+            if tenth % 100 == 0 {
+                keep(recorder, at, Recorded::Node(node(at)));
+            }
+            keep(recorder, at, Recorded::Event(Event::Tick));
+        }
+    }
+
+    fn keep(recorder: &mut Recorder, at: Instant, what: Recorded) {
+        let number = recorder.number;
+        recorder.keep(Record { number, at, what });
+    }
+
+    /// What is written, read back.
+    fn written(recorder: &mut Recorder, tasks: &Receiver<Task>) -> Recording {
+        let _ = recorder.write("test");
+        let task = tasks.try_recv().unwrap();
+        let scratch = std::env::temp_dir().join(format!("dtrecorder{}", std::process::id()));
+        let path = task.write(&Recordings::new(&scratch)).unwrap();
+        let found = recording::read(&std::fs::read(path).unwrap()).unwrap();
+        let _ = std::fs::remove_dir_all(scratch);
+        found
+    }
+
+    fn first(found: &Recording) -> Instant {
+        match found.entries.first() {
+            Some(Entry::Event(at, _)) => *at,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_minute_is_kept_and_begins_with_a_node() {
+        let (mut recorder, tasks) = recorder();
+        run(&mut recorder, 0..30);
+        let found = written(&mut recorder, &tasks);
+        assert_eq!((first(&found), found.entries.len()), (at(0), 300));
+        // What was written stays: the next file needs it as well.
+        run(&mut recorder, 30..205);
+        let found = written(&mut recorder, &tasks);
+        assert_eq!((first(&found), found.entries.len()), (at(140_000), 650));
+        assert_eq!(found.node.began().1, at(140_000));
+    }
+
+    #[test]
+    fn what_follows_a_gap_begins_with_the_next_node() {
+        let (mut recorder, tasks) = recorder();
+        run(&mut recorder, 0..15);
+        let number = recorder.number + 1;
+        recorder.keep(Record { number, at: at(15_000), what: Recorded::Event(Event::Tick) });
+        run(&mut recorder, 16..25);
+        let found = written(&mut recorder, &tasks);
+        assert_eq!((first(&found), found.entries.len()), (at(20_000), 50));
+    }
+
+    #[test]
+    fn a_flood_does_not_fill_the_memory() {
+        let (mut recorder, _tasks) = recorder();
+        run(&mut recorder, 0..1);
+        for _ in 0..MOST * 3 {
+            keep(&mut recorder, at(1000), Recorded::Event(Event::Tick));
+            assert!(recorder.kept() <= MOST);
+        }
+        assert!(size_of::<Entry>() * MOST < 16 << 20, "{} bytes each", size_of::<Entry>());
+    }
+
+    #[test]
+    fn an_incident_is_written_when_it_is_over_and_vain_ones_seldom() {
+        let (mut recorder, tasks) = recorder();
+        let minutes = |minutes: u64| at(minutes * 60_000);
+        let mut written_after = |recorder: &mut Recorder, span: u64, begun: Instant| {
+            recorder.tick(begun + Duration::from_secs(span));
+            tasks.try_recv().ok().map(|task| task.heading.why)
+        };
+        recorder.incident(minutes(1), Kind::Takeover, false);
+        recorder.incident(minutes(1) + Duration::from_secs(5), Kind::PeerServes, false);
+        assert_eq!(written_after(&mut recorder, 14, minutes(1)), None);
+        assert_eq!(written_after(&mut recorder, 15, minutes(1)).as_deref(), Some("takeover"));
+        for second in 0..45 {
+            let now = minutes(2) + Duration::from_secs(second);
+            recorder.incident(now, Kind::Takeover, false);
+        }
+        assert!(written_after(&mut recorder, 44, minutes(2)).is_some(), "at the longest 40 s");
+        recorder.incident(minutes(10), Kind::Takeover, true);
+        assert!(written_after(&mut recorder, 10, minutes(10)).is_some());
+        recorder.incident(minutes(11), Kind::Takeover, true);
+        assert!(written_after(&mut recorder, 10, minutes(11)).is_none());
+        recorder.incident(minutes(21), Kind::Takeover, true);
+        assert!(written_after(&mut recorder, 10, minutes(21)).is_some());
     }
 }
