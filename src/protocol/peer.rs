@@ -1,5 +1,7 @@
 //! What is known of the peer from its heartbeats: alive, both ways or one, doing what.
 
+use serde::{Deserialize, Serialize};
+
 use super::heartbeat::{Echo, Heartbeat, Stance};
 use super::identity::Term;
 use super::sent::Sent;
@@ -62,7 +64,7 @@ impl Patience {
 }
 
 /// Everything heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
     /// The newest heartbeat.
     pub last: Option<Heartbeat>,
@@ -233,14 +235,3 @@ pub(super) fn does_nothing(stance: Stance) -> bool {
         Stance::Taking | Stance::Promoted | Stance::Active | Stance::Handing => false,
     }
 }
-
-super::value::fields!(Peer {
-    last,
-    last_at,
-    session_at,
-    echoed_at,
-    idle_since,
-    logless_since,
-    awake_since,
-    acknowledged_receipt,
-});

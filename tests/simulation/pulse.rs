@@ -9,7 +9,6 @@ use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
 use duotone::protocol::time::Instant;
-use duotone::protocol::value::Data;
 use duotone::protocol::witness::Wish;
 
 use crate::clock::{MICRO, MILLI};
@@ -107,7 +106,8 @@ impl World {
             self.perform(host, now, action);
         }
         if self.settings.recorded {
-            *node = Node::from_value(&node.to_value()).unwrap();
+            let record = serde_json::to_string(&*node).unwrap();
+            *node = serde_json::from_str(&record).unwrap();
         }
         let deadline = node.next_deadline();
         let daemon = &mut self.hosts[host.index()].daemon;
