@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use duotone::cli::demo::Demo;
 use duotone::cli::{self, Error, Exit, Parts};
+use duotone::config::check::Seen;
 use duotone::config::{Config, WitnessConfig};
 use duotone::protocol::event::Presence;
 use duotone::protocol::table;
@@ -65,9 +66,11 @@ fn release(config: &Config) -> Result<String, Error> {
     }
 }
 
-fn database(config: &Config) -> Vec<String> {
-    let findings = daemon::check_database(config);
-    findings.unwrap_or_else(|error| vec![format!("the database was not looked at: {error}")])
+fn database(config: &Config) -> Seen {
+    daemon::check_database(config).unwrap_or_else(|error| Seen {
+        findings: vec![format!("the database was not looked at: {error}")],
+        notes: Vec::new(),
+    })
 }
 
 fn demo(asked: &Demo) -> Result<Exit, Error> {

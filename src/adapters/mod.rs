@@ -10,6 +10,7 @@ pub mod maintenance_file;
 pub mod postgres;
 pub mod probes;
 pub mod process;
+pub mod recordings;
 pub mod salvage;
 pub mod service_manager;
 pub mod services;

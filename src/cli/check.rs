@@ -4,31 +4,35 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::check::Seen;
 use crate::config::estimate::Estimate;
 use crate::config::unit::time;
 use crate::config::{Config, Link, Mode, check};
 
 use super::{Error, Exit, say};
 
-/// `database` says what the running server lacks.
+/// `database` says what the server lacks.
 pub(super) fn check(
     path: &Path,
     node: Option<&str>,
     file_only: bool,
-    database: fn(&Config) -> Vec<String>,
+    database: fn(&Config) -> Seen,
 ) -> Result<Exit, Error> {
     let config =
         if file_only { Config::load_without_keys(path, node)? } else { Config::load(path, node)? };
     let mut findings = Vec::new();
+    let mut notes = Vec::new();
     if !file_only {
         findings.extend(check::live(&config).iter().map(ToString::to_string));
-        findings.extend(database(&config));
+        let seen = database(&config);
+        findings.extend(seen.findings);
+        notes.extend(seen.notes.into_iter().map(|note| format!("note: {note}")));
     }
     let mut text = summary(path, &config);
-    if !findings.is_empty() {
+    if !(findings.is_empty() && notes.is_empty()) {
         text.push_str("\non this host:\n");
-        for finding in &findings {
-            let _ = writeln!(text, "  {finding}");
+        for line in findings.iter().chain(&notes) {
+            let _ = writeln!(text, "  {line}");
         }
     }
     say(&text)?;

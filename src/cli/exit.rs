@@ -35,7 +35,8 @@ impl Exit {
         (
             Exit::No,
             "no (is-active: this node is not active; fence status: a device does not work; demo: a \
-             promise was broken; salvage merge: some rows could not be put in)",
+             promise was broken; salvage merge: some rows could not be put in; replay --compare: not \
+             as recorded)",
         ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),

@@ -62,6 +62,15 @@ pub enum Finding {
     Unreadable(String),
 }
 
+/// What a look at this host has found, as sentences.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// What must be mended.
+    pub findings: Vec<String>,
+    /// What need not be.
+    pub notes: Vec<String>,
+}
+
 /// An address of an interface, as the kernel lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assigned {

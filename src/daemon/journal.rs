@@ -3,8 +3,10 @@
 use tokio::sync::watch;
 
 use super::arbiters;
+use super::change::Change;
 use super::fence;
 use super::history::{self, History};
+use super::recorder::Recorder;
 use super::status;
 use super::timeline::Timeline;
 use super::witness;
@@ -32,6 +34,7 @@ pub struct Journal {
     /// Why the last look or deed at the database fell short.
     pub(super) database_trouble: Option<String>,
     history: History,
+    pub(super) recorder: Recorder,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
     reported_lost_records: u64,
@@ -62,6 +65,7 @@ impl Journal {
             progress: None,
             database_trouble: None,
             history: History::begin(config),
+            recorder: Recorder::begin(config),
             said: None,
             liveness: None,
             reported_lost_records: 0,
@@ -82,6 +86,7 @@ impl Journal {
             Recorded::Authority(authority, why) => self.authority(*authority, *why),
             Recorded::Event(event) => self.event(event),
             Recorded::Action(action) => log_action(action),
+            Recorded::Node(_) | Recorded::Rested(_) => {}
             Recorded::NotTaken(action) => {
                 tracing::error!("the slow world had no room for {action:?}");
             }
@@ -95,15 +100,24 @@ impl Journal {
             );
         }
         for change in &noted.complete {
-            self.history.add(change);
+            self.changed(record.at, change);
+        }
+    }
+
+    /// A change of role is complete.
+    fn changed(&mut self, at: Instant, change: &Change) {
+        if self.history.add(change) {
+            let in_vain = history::in_vain(change);
+            self.recorder.incident(at, change.kind, in_vain);
         }
     }
 
     /// How things stand.
     pub fn snapshot(&mut self, snapshot: &Snapshot) {
         if let Some(change) = self.timeline.tick(snapshot.at) {
-            self.history.add(&change);
+            self.changed(snapshot.at, &change);
         }
+        self.recorder.tick(snapshot.at);
         let liveness = snapshot.status.peer;
         if self.liveness != Some(liveness) {
             match (self.liveness, liveness) {

@@ -61,6 +61,11 @@ impl Timeline {
         self.change.as_ref()
     }
 
+    /// The change that the history does not have yet.
+    pub fn untold(&self) -> Option<&Change> {
+        self.change.as_ref().filter(|_| !self.told)
+    }
+
     /// Its marks, oldest first.
     pub fn marks(&self) -> &[Mark] {
         self.change.as_ref().map_or(&[], |change| &change.marks)
@@ -94,7 +99,10 @@ impl Timeline {
                 self.begun(record.at, action);
                 false
             }
-            Recorded::NotTaken(_) | Recorded::LanTrouble(_) => false,
+            Recorded::NotTaken(_)
+            | Recorded::LanTrouble(_)
+            | Recorded::Node(_)
+            | Recorded::Rested(_) => false,
         };
         let from = if began { 0 } else { before };
         noted.marks = self.marks().get(from..).map(<[Mark]>::to_vec).unwrap_or_default();

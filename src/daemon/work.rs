@@ -48,7 +48,9 @@ impl Work {
         let kept = Arc::clone(shared);
         tokio::task::spawn_local(async move {
             while let Some(record) = records.recv().await {
-                journal(&kept).note(&record);
+                let mut journal = journal(&kept);
+                journal.note(&record);
+                journal.recorder.keep(record);
             }
         });
         let kept = Arc::clone(shared);

@@ -3,13 +3,15 @@
 //! One record per group. A witness (`grant`) or a fence (`fence`) stands beside it, with the same two
 //! questions: does it consent to a takeover, and does it let an active node go on past its lease?
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Answerer, LanSeen};
 use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// Whose word a takeover needs (rule 9). Whatever it is, an answer on the LAN for a floating address
 /// delays it (rule 6).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Arbitration {
     /// A witness's grant is necessary.
     pub witness: bool,
@@ -34,7 +36,7 @@ impl Arbitration {
 }
 
 /// What the LAN has shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lan {
     /// The first of the probes for the floating addresses that are all unanswered.
     silent_since: Option<Instant>,

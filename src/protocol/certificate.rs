@@ -1,6 +1,8 @@
 //! The in-sync certificate: how the standby holds it, and how the active node issues it, stops, and
 //! goes lone (rules 15 to 19).
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{DatabaseSeen, DatabaseState};
 use super::heartbeat::{Heartbeat, Stance};
 use super::sent::Sent;
@@ -8,7 +10,7 @@ use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// The standby's side: "you are a synchronous, caught-up replica", as a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Certificate {
     until: Option<Instant>,
 }
@@ -107,7 +109,7 @@ pub enum ArbiterWord {
 }
 
 /// The active node's side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issuer {
     /// Certifying heartbeats leave.
     certifying: bool,

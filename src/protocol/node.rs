@@ -6,6 +6,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, DatabaseDeed};
 use super::arbiter::{Arbitration, Lan};
 use super::certificate::{Certificate, HoldsBy, Issuer};
@@ -29,7 +31,7 @@ use super::timing::Timing;
 use super::witness::Reply;
 
 /// What a node is given at its start; nothing else is learnt from outside but events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setup {
     /// Which node this is.
     pub me: NodeId,
@@ -65,7 +67,7 @@ pub struct Setup {
 }
 
 /// What a commit waits for, and what a node may do alone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Durability {
     /// Never promote a replica that may lack rows.
     Strict,
@@ -76,7 +78,7 @@ pub enum Durability {
 }
 
 /// One node's judgement. Pure: the same events at the same times give the same actions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     pub(super) setup: Setup,
     pub(super) durable: Durable,
@@ -110,7 +112,7 @@ pub struct Node {
 }
 
 /// The attempt, or the role, under one term.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// The claimed term.
     pub term: Term,
@@ -129,7 +131,7 @@ pub struct Claim {
 }
 
 /// One group's facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub presence: Presence,
     /// When the addresses were last known to be held, if they are not now.
@@ -149,7 +151,7 @@ pub(super) struct Group {
 }
 
 /// What administrators have ordered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub leave: bool,
     pub take_anyway: bool,
@@ -160,7 +162,7 @@ pub(super) struct Orders {
 }
 
 /// Actions whose ending has not been seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub next_ticket: u64,
     pub save: Option<(Ticket, Instant)>,
@@ -170,7 +172,7 @@ pub(super) struct Pending {
 }
 
 /// When turns happen, and when they should have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct TurnClock {
     pub last: Instant,
     pub due: Instant,
@@ -222,6 +224,11 @@ impl Node {
             clock: TurnClock { last: now, due: now, heartbeat_due: now, said: Stance::Joining },
             setup,
         }
+    }
+
+    /// What it was given at its start, and when that was.
+    pub fn began(&self) -> (&Setup, Instant) {
+        (&self.setup, self.started)
     }
 
     /// Takes one event; returns what must now be done, in this order. Only `Tick` judges.

@@ -1,5 +1,7 @@
 //! What is known of the peer from its heartbeats: alive, both ways or one, doing what.
 
+use serde::{Deserialize, Serialize};
+
 use super::heartbeat::{Echo, Heartbeat, Stance};
 use super::identity::{Session, Term};
 use super::sent::Sent;
@@ -62,7 +64,7 @@ impl Patience {
 }
 
 /// Everything heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
     /// The newest heartbeat.
     pub last: Option<Heartbeat>,

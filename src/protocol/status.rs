@@ -137,6 +137,14 @@ impl Node {
         &self.path
     }
 
+    /// What a turn decided that began with `before`: the authorities that it entered, and the reason in
+    /// which it ended.
+    pub fn decided(&self, before: (Authority, Why)) -> impl Iterator<Item = (Authority, Why)> + '_ {
+        let after = self.authority();
+        let settled = (after != before && self.path.last() != Some(&after)).then_some(after);
+        self.path.iter().copied().chain(settled)
+    }
+
     pub(super) fn health(&self, now: Instant, index: usize) -> Health {
         let group = &self.groups[index];
         let critical_down = self.setup.timing.critical_down;

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::arbiter::Arbitration;
 use super::time::Duration;
 
 /// The pair's times. Symbols in brackets are those of the inequalities below.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Timing {
     /// Between two heartbeats (I).
     pub interval: Duration,

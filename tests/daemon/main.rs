@@ -16,6 +16,7 @@ mod operate;
 mod ownership;
 mod pair;
 mod rejoin;
+mod replay;
 #[path = "../steady/mod.rs"]
 mod steady;
 mod systemd;

@@ -209,7 +209,11 @@ fn slow_world(mut outlets: Outlets, post: &duotone::pulse::queue::Post, seen: &M
                 Recorded::Action(Action::SendHeartbeat(_)) => {
                     (seen.heartbeats, seen.last_heartbeat) = (seen.heartbeats + 1, record.at);
                 }
-                Recorded::Action(_) | Recorded::NotTaken(_) | Recorded::LanTrouble(_) => {}
+                Recorded::Action(_)
+                | Recorded::NotTaken(_)
+                | Recorded::Rested(_)
+                | Recorded::Node(_)
+                | Recorded::LanTrouble(_) => {}
             }
         }
         drop(seen);

@@ -38,7 +38,7 @@ fn every_scenario_tells_its_story() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let played = play(&text);
+        let played = play(&text, false);
         wrong.extend(played.wrong.iter().map(|what| format!("{name}: {what}")));
         if let Some(what) = played.wrong.first() {
             mutated::found(&format!("story {name}"), what);
@@ -50,6 +50,22 @@ fn every_scenario_tells_its_story() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A recording begins in the middle of a node's life: what is recorded of a node is all of it.
+#[test]
+fn a_node_goes_on_from_its_record() {
+    for path in scenarios() {
+        let text = fs::read_to_string(&path).unwrap();
+        let (whole, recorded) = (play(&text, false), play(&text, true));
+        assert_eq!(
+            whole.text,
+            recorded.text,
+            "{}: {}",
+            path.display(),
+            differences(&whole.text, &recorded.text)
+        );
+    }
 }
 
 fn scenarios() -> Vec<PathBuf> {
@@ -68,7 +84,7 @@ fn scenarios() -> Vec<PathBuf> {
 pub fn coverage() -> Coverage {
     let mut all = Coverage::new();
     for path in scenarios() {
-        all.add(&play(&fs::read_to_string(path).unwrap()).coverage);
+        all.add(&play(&fs::read_to_string(path).unwrap(), false).coverage);
     }
     all
 }
@@ -80,8 +96,8 @@ struct Played {
     coverage: Coverage,
 }
 
-fn play(text: &str) -> Played {
-    let mut settings = Settings::plain();
+fn play(text: &str, recorded: bool) -> Played {
+    let mut settings = Settings { recorded, ..Settings::plain() };
     let mut world: Option<World> = None;
     let mut played = Played { text: String::new(), wrong: Vec::new(), coverage: Coverage::new() };
     let mut expectations = 0;

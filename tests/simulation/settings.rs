@@ -31,6 +31,8 @@ pub struct Settings {
     pub fenced_returns: Option<(Nanos, Nanos)>,
     /// Between two commits.
     pub commits: (Nanos, Nanos),
+    /// After every turn the node goes on as its own record tells it.
+    pub recorded: bool,
 }
 
 impl Settings {
@@ -51,6 +53,7 @@ impl Settings {
             copy: (200 * MILLI, 2 * SECOND),
             fenced_returns: None,
             commits: (8 * MILLI, 40 * MILLI),
+            recorded: false,
         }
     }
 
