@@ -150,12 +150,12 @@ fn an_agent_that_hangs_is_killed_with_its_children() {
          echo 'connecting' >&2; while :; do sleep 1; done",
     );
     let began = Instant::now();
-    let seen = off(&fence, Duration::from_secs(4));
+    let seen = off(&fence, Duration::from_secs(16));
     assert!(began.elapsed() < PATIENCE);
     assert_eq!(seen.power(), PeerPower::Unknown);
     let told = trouble(&seen);
     assert!(
-        told.contains("hangs: off: no answer within 3s: the agent was killed: connecting"),
+        told.contains("hangs: off: no answer within 12s: the agent was killed: connecting"),
         "{told}"
     );
     for name in ["child", "self"] {
@@ -170,8 +170,15 @@ fn an_agent_whose_caller_goes_away_is_killed() {
     let bench = Bench::new();
     let fence = bench.device("hangs", "echo $$ > ${0%/*}/self; exec sleep 600");
     runtime().block_on(async {
-        let broken_off = tokio::time::timeout(Duration::from_secs(2), look(&fence, PATIENCE));
-        assert!(broken_off.await.is_err(), "it hangs");
+        let runs = async {
+            while bench.file("self").is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            seen = look(&fence, PATIENCE) => panic!("it hangs: {seen:?}"),
+            () = runs => {}
+        }
     });
     let pid = bench.file("self");
     assert!(!pid.is_empty());
@@ -182,7 +189,7 @@ fn an_agent_whose_caller_goes_away_is_killed() {
 fn an_agent_that_lies_is_not_believed() {
     let bench = Bench::new();
     let fence = bench.agent("case $action in off) exit 0;; status) exit 0;; esac");
-    let seen = off(&fence, Duration::from_secs(3));
+    let seen = off(&fence, Duration::from_secs(10));
     assert_eq!(seen.power(), PeerPower::On);
     assert_eq!(trouble(&seen), "agent: status says that it is on");
     assert!(bench.file("told").matches("action=status").count() >= 2, "{}", bench.file("told"));
@@ -214,7 +221,7 @@ fn an_agent_that_fails_is_reported_and_not_tried_again() {
 fn an_agent_that_cannot_tell_makes_the_power_unknown() {
     let bench = Bench::new();
     let fence = bench.agent("test $action = off || { echo 'no route to host' >&2; exit 1; }");
-    let seen = off(&fence, Duration::from_secs(2));
+    let seen = off(&fence, Duration::from_secs(10));
     assert_eq!(seen.power(), PeerPower::Unknown);
     let told = trouble(&seen);
     assert_eq!(told, "agent: status: the agent exited with code 1: no route to host");
@@ -269,7 +276,7 @@ fn two_supplies_are_off_when_both_are() {
         monitor: Duration::from_secs(60),
         devices: devices.concat(),
     };
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(10);
     let both = fence(vec![off_after("left", 2), off_after("right", 2)]);
     assert_eq!(off(&both, limit).power(), PeerPower::Off);
     let one = fence(vec![off_after("left", 2), off_after("right", 0)]);

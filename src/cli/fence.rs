@@ -68,10 +68,8 @@ mod tests {
             {"name": "left", "power": "on", "trouble": null},
             {"name": "right", "power": "unknown", "trouble": "monitor: no route"},
         ]}));
-        assert_eq!(
-            page,
-            "it is NOT KNOWN whether pbx-b has power\n  left               works; on\n  right     \
-                      DOES NOT WORK: monitor: no route\n"
-        );
+        let left = format!("  {:<18} works; on\n", "left");
+        let right = format!("  {:<18} DOES NOT WORK: monitor: no route\n", "right");
+        assert_eq!(page, format!("it is NOT KNOWN whether pbx-b has power\n{left}{right}"));
     }
 }
