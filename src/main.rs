@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         dead_man,
         release,
         database,
+        fence: |config| daemon::fence::ask(config).map_err(Error::other),
         history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
         witness: be_witness,
@@ -90,7 +91,8 @@ fn demo(asked: &Demo) -> Result<Exit, Error> {
         keep: asked.keep,
         ..lab::DemoOptions::default()
     };
-    match lab::demo(&options).map_err(Error::other)? {
+    // With its causes.
+    match lab::demo(&options).map_err(|error| Error::other(format!("{error:#}")))? {
         lab::ExitKind::Kept => Ok(Exit::Ok),
         lab::ExitKind::Broken => Ok(Exit::No),
         lab::ExitKind::NotRoot => Ok(Exit::Permission),

@@ -264,15 +264,16 @@ fn another_version_s_words_are_refused_and_what_it_lacked_is_nothing() {
     let more = text(1).replace("\"rejoin\":true", "\"rejoin\":true,\"later\":1");
     let (line, what) = refused(&with(1, &more));
     assert!(line == 2 && what.contains("later is not known"), "{what}");
-    let unknown = "{\"at\":1,\"event\":{\"Operator\":\"Dance\"}}";
-    assert_eq!(refused(&with(5, unknown)).0, 6);
+    let unknown = "{\"event\":[1,{\"Operator\":\"Dance\"}]}";
+    let (line, what) = refused(&with(5, unknown));
+    assert!(line == 6 && what.contains("Dance"), "{what}");
 
-    let earlier = text(1).replace("\"rejoin\":true,", "");
+    let earlier = text(1).replace("\"refresh\":{\"secs\":30,\"nanos\":0},", "");
     assert_ne!(earlier, text(1));
     let found = recording::read(&with(1, &earlier)).unwrap();
-    assert!(!found.node.began().0.rejoin);
+    assert_eq!(found.node.began().0.refresh, None);
     let (line, what) = refused(&with(1, &text(1).replace("\"me\":\"A\",", "")));
-    assert!(line == 2 && what.contains("me is missing"), "{what}");
+    assert!(line == 2 && what.contains("missing field `me`"), "{what}");
 }
 
 #[test]

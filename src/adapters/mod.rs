@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod control_socket;
+pub mod fence;
 pub mod history_file;
 pub mod ledger_file;
 pub mod maintenance_file;

@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod client;
 mod draw;
+mod fence;
 mod history;
 mod keygen;
 mod orders;
@@ -145,6 +146,9 @@ enum Verb {
     /// The rows that a returning node alone had
     #[command(subcommand)]
     Salvage(SalvageVerb),
+    /// What would cut the peer's power
+    #[command(subcommand)]
+    Fence(fence::Fence),
     /// Grant the role of pairs to one node at a time, on a third host
     #[command(subcommand)]
     Witness(witness::Witness),
@@ -269,6 +273,7 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
                 }
             }
         }
+        Verb::Fence(verb) => fence::perform(verb, &options.load()?, parts.fence),
         Verb::Witness(verb) => {
             let socket = options.socket.clone();
             witness::perform(&verb, &options.witness_config(), socket, parts.witness)

@@ -21,6 +21,8 @@ pub struct Parts {
     pub release: fn(&Config) -> Result<String, Error>,
     /// What the database server lacks.
     pub database: fn(&Config) -> Seen,
+    /// What every device of the fence says now; `None` without a fence.
+    pub fence: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// The newest so many entries of the history in this state directory, without a daemon.
     pub history: fn(&Path, usize) -> Result<serde_json::Value, Error>,
     /// Show the lab.
@@ -39,6 +41,7 @@ impl Default for Parts {
             dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
             release: |_| Err(Error::NotBuiltIn("release")),
             database: |_| Seen::default(),
+            fence: |_| Err(Error::NotBuiltIn("fence status")),
             history: |_, _| Err(Error::NotBuiltIn("history")),
             demo: |_| Err(Error::NotBuiltIn("demo")),
             witness: |_| Err(Error::NotBuiltIn("witness run")),

@@ -180,6 +180,9 @@ fn programs(config: &Config) -> Vec<Finding> {
             program(&format!("service {}", service.name), Path::new(path));
         }
     }
+    for device in config.fence.iter().flat_map(|fence| &fence.devices) {
+        program(&format!("fence {}", device.name), &device.agent);
+    }
     if let Some(postgres) = &config.postgres {
         for name in ["postgres", "pg_ctl", "pg_controldata", "pg_rewind"] {
             program("[postgres]", &postgres.bin_dir.join(name));

@@ -2,7 +2,9 @@
 
 use tokio::sync::watch;
 
+use super::arbiters;
 use super::change::Change;
+use super::fence;
 use super::history::{self, History};
 use super::recorder::Recorder;
 use super::status;
@@ -11,6 +13,7 @@ use super::witness;
 use crate::adapters::postgres::Progress;
 use crate::config::Config;
 use crate::protocol::action::Action;
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::event::{Event, LanSeen};
 use crate::protocol::identity::NodeId;
 use crate::protocol::lead::{Authority, Why};
@@ -43,6 +46,9 @@ pub struct Journal {
     /// When the first snapshot was made.
     began: Option<Instant>,
     witness_silent: bool,
+    arbitration: Arbitration,
+    /// What the fence's devices were last seen to do.
+    pub(super) fence: Option<fence::Report>,
 }
 
 impl Journal {
@@ -69,6 +75,8 @@ impl Journal {
             timing: config.timing,
             began: None,
             witness_silent: false,
+            arbitration: config.arbitration,
+            fence: None,
         }
     }
 
@@ -143,7 +151,7 @@ impl Journal {
     fn witness(&mut self, now: Instant) {
         match self.witness_answers(now) {
             Some(false) if !self.witness_silent => {
-                tracing::warn!("{}", witness::SILENT);
+                tracing::warn!("{}", arbiters::witness_silent(self.arbitration));
                 self.witness_silent = true;
             }
             Some(true) if self.witness_silent => {
@@ -152,6 +160,37 @@ impl Journal {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Whether every device of the fence works, as far as can be told.
+    pub fn fence_works(&self) -> Option<bool> {
+        self.fence.as_ref().map(fence::works)
+    }
+
+    /// What the fence's devices were seen to do: said when one of them begins to fail, before it is
+    /// needed, when they work again, and what came of each order.
+    pub fn fence(&mut self, mut report: fence::Report) {
+        if let Some(snapshot) = &self.latest {
+            report.doubt(&snapshot.status);
+        }
+        let peer = &self.peer_name;
+        let failed = |report: &fence::Report| -> Vec<String> {
+            let troubled = report.seen.0.iter().filter(|seen| seen.trouble.is_some());
+            troubled.map(|seen| seen.device.clone()).collect()
+        };
+        let (before, now) = (self.fence.as_ref().map_or(Vec::new(), failed), failed(&report));
+        if report.ordered {
+            tracing::warn!("fence: {peer} was to be powered off and is {}", report.power());
+        }
+        if report.ordered || now != before {
+            report.seen.troubles().for_each(|trouble| tracing::warn!("fence: {trouble}"));
+            if !now.is_empty() {
+                tracing::warn!("{}", arbiters::fence_broken(self.arbitration));
+            } else if !before.is_empty() {
+                tracing::info!("the fence works again");
+            }
+        }
+        self.fence = Some(report);
     }
 
     /// One line for each reason on each link; `status` has the numbers.
@@ -221,6 +260,7 @@ impl Journal {
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { .. }
             | Event::ServicesSeen { .. }
+            | Event::FenceReported { .. }
             | Event::WitnessReplied { .. } => {}
         }
     }
@@ -232,6 +272,7 @@ fn log_action(action: &Action) {
         Action::Services { goal, .. } => tracing::info!("services: {goal:?}"),
         Action::SaveState { state, .. } => tracing::debug!("state to disk: {state:?}"),
         Action::ReleaseAddresses { .. } => tracing::info!("addresses: release"),
+        Action::PowerOffPeer { .. } => tracing::warn!("fence: power the peer off"),
         Action::SendHeartbeat(_)
         | Action::AskWitness(_)
         | Action::ProbeLan { .. }

@@ -7,9 +7,11 @@
 //! of a daemon that is no more.
 
 mod answer;
+mod arbiters;
 mod change;
 pub mod dead_man;
 mod explain;
+pub mod fence;
 mod history;
 mod journal;
 mod leaving;
@@ -174,10 +176,11 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             let shared = Arc::clone(&shared);
             move |request| answer::answer(Arc::clone(&shared), request)
         }));
-        let ended = tend(&shared, pulse, work).await;
-        recorder::end(&shared, ended.is_ok()).await;
-        if ended? {
+        // What may still be held is stopped by the dead man when this process has ended: there is time
+        // for a recording only where nothing is.
+        if tend(&shared, pulse, work).await? {
             dead_man.dismiss();
+            recorder::end(&shared).await;
         }
         Ok(())
     }))

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
@@ -33,6 +33,8 @@ const SETTLED: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(40);
 /// Attempts in vain are written no more often.
 const VAIN_EVERY: Duration = Duration::from_secs(600);
+/// So many may wait for a slow disk: each keeps its past in memory.
+const WAITING: usize = 2;
 /// How long the daemon's end waits for the disk.
 const AT_THE_END: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -47,7 +49,7 @@ pub struct Recorder {
     /// When an attempt that came to nothing was written last.
     vain: Option<Instant>,
     heading: Heading,
-    to: Sender<Task>,
+    to: SyncSender<Task>,
 }
 
 /// Entries one after the other; with the node as it was before them where it was recorded.
@@ -73,7 +75,7 @@ struct Task {
 impl Recorder {
     /// Starts the thread that writes into the configuration's state directory.
     pub fn begin(config: &Config) -> Recorder {
-        let (to, tasks) = channel::<Task>();
+        let (to, tasks) = sync_channel::<Task>(WAITING);
         let recordings = Recordings::new(&config.state_dir);
         let write = move || {
             for task in tasks {
@@ -191,8 +193,10 @@ impl Recorder {
         let heading =
             Heading { zero: zero.to_string(), why: why.to_owned(), ..self.heading.clone() };
         let task = Task { heading, chunks: self.chunks.iter().cloned().collect(), written };
-        // Without the thread the receiver learns that nobody answers.
-        let _ = self.to.send(task);
+        // The receiver learns that nobody answers.
+        if let Err(error) = self.to.try_send(task) {
+            tracing::error!("a recording is not written: {error}");
+        }
         result
     }
 }
@@ -226,9 +230,8 @@ pub(super) async fn record(shared: &Shared) -> Reply {
     }
 }
 
-/// The daemon ends: what was to be written later is written now, and what led to an end that nobody
-/// ordered.
-pub(super) async fn end(shared: &Shared, in_order: bool) {
+/// The daemon ends in order: what was to be written later is written now.
+pub(super) async fn end(shared: &Shared) {
     // The last records are on their way from the pulse.
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let written = {
@@ -236,11 +239,8 @@ pub(super) async fn end(shared: &Shared, in_order: bool) {
         let untold = journal.timeline.untold().map(|change| change.kind);
         let recorder = &mut journal.recorder;
         let change = untold.or(recorder.incident.take().map(|incident| incident.change));
-        match (change, in_order) {
-            (Some(change), true) => recorder.write(change.word()),
-            (None, true) => return,
-            (Some(_) | None, false) => recorder.write("failed"),
-        }
+        let Some(change) = change else { return };
+        recorder.write(change.word())
     };
     if tokio::time::timeout(AT_THE_END, written).await.is_err() {
         tracing::error!("the last recording was not seen written");

@@ -1,6 +1,8 @@
 //! The in-sync certificate: how the standby holds it, and how the active node issues it, stops, and
 //! goes lone (rules 15 to 19).
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{DatabaseSeen, DatabaseState};
 use super::heartbeat::{Heartbeat, Stance};
 use super::sent::Sent;
@@ -8,7 +10,7 @@ use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// The standby's side: "you are a synchronous, caught-up replica", as a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Certificate {
     until: Option<Instant>,
 }
@@ -99,12 +101,15 @@ pub enum ArbiterWord {
     None,
     /// The witness has to be told first: it might name the peer later (C5).
     Awaited,
-    /// The peer can use no certificate any more (rule 17 d).
+    /// The peer has to be off first, or to say itself that it holds none: a certificate that only
+    /// time has ended might be used by a host whose clock stood still (rules 10 and 17 b, C13).
+    OffAwaited,
+    /// The peer can use no certificate any more (rule 17 c and d).
     PeerExcluded,
 }
 
 /// The active node's side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issuer {
     /// Certifying heartbeats leave.
     certifying: bool,
@@ -264,6 +269,7 @@ impl Issuer {
         let may = match sight.arbiter {
             ArbiterWord::None => self.none_outstanding(now),
             ArbiterWord::Awaited => false,
+            ArbiterWord::OffAwaited => self.confirmed_none,
             ArbiterWord::PeerExcluded => true,
         };
         if self.wants_lone && may {
@@ -271,9 +277,11 @@ impl Issuer {
         }
     }
 
-    /// Caught up and only the durable mark forbids certifying: it is to be cleared.
+    /// Caught up and only the durable mark forbids certifying: it is to be cleared. Not by who is
+    /// about to acknowledge alone: what it clears now it would have to set again.
     pub fn may_clear_exclusion(&self, database: &DatabaseSeen) -> bool {
         !self.lone
+            && !self.wants_lone
             && match (self.sync_began_at, database.replica) {
                 (Some(end), Some(replica)) => replica.synchronous && replica.flush >= end,
                 (None, _) | (_, None) => false,
@@ -317,17 +325,3 @@ fn near_end(database: &DatabaseSeen) -> bool {
         (None, _) | (_, None) => false,
     }
 }
-
-super::value::fields!(Certificate { until });
-super::value::fields!(Issuer {
-    certifying,
-    outstanding_until,
-    withdrawn_at,
-    confirmed_none,
-    lone,
-    wants_lone,
-    sync_began_at,
-    progress,
-    healthy_since,
-    inherited,
-});

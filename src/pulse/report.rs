@@ -263,6 +263,7 @@ fn is_news(what: &Recorded) -> bool {
             Action::ReleaseAddresses { .. }
             | Action::SaveState { .. }
             | Action::Database { .. }
+            | Action::PowerOffPeer { .. }
             | Action::Services { .. } => true,
         },
         Recorded::Event(event) => match event {
@@ -276,6 +277,7 @@ fn is_news(what: &Recorded) -> bool {
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { ticket: Some(_), .. }
             | Event::ServicesSeen { .. }
+            | Event::FenceReported { .. }
             | Event::Operator(_) => true,
         },
     }
@@ -304,6 +306,7 @@ fn headline(status: &Status) -> Status {
             heard: sight.heard.map(|(_, reply)| (Instant::ZERO, Reply { sequence: 0, ..reply })),
             grant_ends: sight.grant_ends.map(|_| Instant::ZERO),
         }),
+        fence: status.fence,
         database,
         ..status.clone()
     }

@@ -165,7 +165,10 @@ impl<L: LanSide> Turning<L> {
                     witness.send(request);
                 }
             }
-            Action::SaveState { .. } | Action::Database { .. } | Action::Services { .. } => {
+            Action::SaveState { .. }
+            | Action::Database { .. }
+            | Action::Services { .. }
+            | Action::PowerOffPeer { .. } => {
                 return self.reporter.order(now, action);
             }
         }

@@ -2,22 +2,24 @@
 
 use std::io::{self, Write};
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Entry, json};
+use super::Entry;
 use crate::protocol::node::{Node, Setup};
 use crate::protocol::time::Instant;
-use crate::protocol::value::{Data, Misfit, Value};
 
-/// Of the lines and their order. What the lines say is the vocabulary of the program that wrote them:
-/// a field that it did not have yet is false, zero or none.
+/// Of the lines and their order. What they say is the vocabulary of the program that wrote them: a
+/// field that it did not have yet is `None`, or is marked `#[serde(default)]`.
 pub const VERSION: u64 = 1;
 
 const FORMAT: &str = "duotone recording";
 const CHECKSUM: usize = 8;
 
 /// Whose recording it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heading {
     /// The program that wrote it.
     pub software: String,
@@ -29,6 +31,24 @@ pub struct Heading {
     pub zero: String,
     /// What made the daemon write it.
     pub why: String,
+}
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct First {
+    format: String,
+    version: u64,
+    #[serde(flatten)]
+    heading: Heading,
+}
+
+/// The second line. A node that has just started is its set-up and the time, which say more to
+/// people, and are read by versions whose nodes have other insides.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Beginning {
+    Setup(Setup, Instant),
+    Node(Box<Node>),
 }
 
 /// A recording that was read.
@@ -59,7 +79,6 @@ pub struct ReadError {
 pub struct Writer<W> {
     to: W,
     lines: usize,
-    heartbeats: Heartbeats,
 }
 
 impl<W: Write> Writer<W> {
@@ -68,9 +87,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `to`, as everywhere here.
     pub fn begin(to: W, heading: &Heading, node: &Node) -> io::Result<Writer<W>> {
-        let mut writer = Writer { to, lines: 0, heartbeats: Heartbeats::default() };
-        writer.line(&heading.to_value())?;
-        writer.line(&beginning(node))?;
+        let mut writer = Writer { to, lines: 0 };
+        let heading = heading.clone();
+        writer.line(&First { format: FORMAT.to_owned(), version: VERSION, heading })?;
+        writer.line(&Beginning::of(node)?)?;
         Ok(writer)
     }
 
@@ -79,11 +99,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// It, or a part of it, is missing in the file.
     pub fn add(&mut self, entry: &Entry) -> io::Result<()> {
-        let mut value = entry.to_value();
-        if let Some((heartbeat, last)) = self.heartbeats.of(&mut value) {
-            leave_out_the_same(heartbeat, last);
-        }
-        self.line(&value)
+        self.line(entry)
     }
 
     /// Ends it; gives back what was written to.
@@ -95,10 +111,29 @@ impl<W: Write> Writer<W> {
         Ok(self.to)
     }
 
-    fn line(&mut self, value: &Value) -> io::Result<()> {
+    fn line(&mut self, what: &impl Serialize) -> io::Result<()> {
         self.lines += 1;
-        let text = json::text(value);
+        let text = serde_json::to_string(what)?;
         writeln!(self.to, "{} {text}", checksum(self.lines, text.as_bytes()))
+    }
+}
+
+impl Beginning {
+    fn of(node: &Node) -> serde_json::Result<Beginning> {
+        let (setup, started) = node.began();
+        let fresh = Node::new(setup.clone(), started);
+        let just_started = serde_json::to_value(node)? == serde_json::to_value(fresh)?;
+        Ok(match just_started {
+            true => Beginning::Setup(setup.clone(), started),
+            false => Beginning::Node(Box::new(node.clone())),
+        })
+    }
+
+    fn node(self) -> Node {
+        match self {
+            Beginning::Setup(setup, started) => Node::new(setup, started),
+            Beginning::Node(node) => *node,
+        }
     }
 }
 
@@ -119,21 +154,15 @@ pub fn read(bytes: &[u8]) -> Result<Recording, ReadError> {
             Err(what) => return Err(ReadError { line: index + 1, what }),
         }
     }
-    let mut values = values.into_iter();
-    let wrong = |line| move |Misfit(what)| ReadError { line, what };
-    let missing = |line| ReadError { line, what: "the file ends before it".into() };
-    let heading = Heading::from_value(&values.next().ok_or_else(|| missing(1))?);
-    let heading = heading.map_err(wrong(1))?;
-    let node = begun(&values.next().ok_or_else(|| missing(2))?).map_err(wrong(2))?;
-    let mut heartbeats = Heartbeats::default();
-    let mut entries = Vec::with_capacity(values.len());
-    for (index, mut value) in values.enumerate() {
-        if let Some((heartbeat, last)) = heartbeats.of(&mut value) {
-            put_in_the_same(heartbeat, last);
-        }
-        entries.push(Entry::from_value(&value).map_err(wrong(index + 3))?);
-    }
-    Ok(Recording { heading, node, entries, torn })
+    let wrong = |line| move |what| ReadError { line, what };
+    let line = |number: usize| {
+        values.get(number - 1).ok_or_else(|| wrong(number)("the file ends before it".into()))
+    };
+    let heading = heading(line(1)?).map_err(wrong(1))?;
+    let node = made::<Beginning>(line(2)?).map_err(wrong(2))?.node();
+    let entries = values.iter().enumerate().skip(2);
+    let entries = entries.map(|(index, value)| made(value).map_err(wrong(index + 1)));
+    Ok(Recording { heading, node, entries: entries.collect::<Result<_, _>>()?, torn })
 }
 
 /// A line without its checksum.
@@ -145,7 +174,7 @@ fn content(number: usize, line: &[u8]) -> Result<Value, String> {
     if found != checksum(number, text).as_bytes() {
         return Err("the checksum does not fit: a line is damaged, or one is missing".into());
     }
-    json::parse(text).map_err(|Misfit(what)| what)
+    serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
 fn checksum(number: usize, text: &[u8]) -> String {
@@ -156,131 +185,40 @@ fn checksum(number: usize, text: &[u8]) -> String {
     digest.iter().take(CHECKSUM / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A node that has just started is its set-up and the time, which say more to people, and are read by
-/// versions whose nodes have other insides.
-fn beginning(node: &Node) -> Value {
-    let (setup, started) = node.began();
-    let whole = node.to_value();
-    if whole == Node::new(setup.clone(), started).to_value() {
-        let setup = ("setup".into(), setup.to_value());
-        return Value::Fields(vec![setup, ("started".into(), started.to_value())]);
+fn heading(value: &Value) -> Result<Heading, String> {
+    if value["format"] != FORMAT {
+        return Err("this is not a duotone recording".into());
     }
-    Value::Fields(vec![("node".into(), whole)])
-}
-
-fn begun(value: &Value) -> Result<Node, Misfit> {
-    let get = |name: &str| value.get(name).ok_or_else(|| Misfit(format!("{name} is missing")));
-    match value.get("node") {
-        Some(node) => Node::from_value(node),
-        None => {
-            let setup = Setup::from_value(get("setup")?)?;
-            Ok(Node::new(setup, Instant::from_value(get("started")?)?))
-        }
+    if value["version"] != VERSION {
+        let found = &value["version"];
+        return Err(format!("version {found}; this duotone reads version {VERSION}"));
     }
+    made::<First>(value).map(|first| first.heading)
 }
 
-/// The last heartbeats of either direction.
-#[derive(Debug, Default)]
-struct Heartbeats {
-    heard: Value,
-    sent: Value,
-}
-
-impl Heartbeats {
-    /// The heartbeat in an entry, and the one before it.
-    fn of<'a>(&'a mut self, entry: &'a mut Value) -> Option<(&'a mut Value, &'a mut Value)> {
-        let heard = |event: &Value| event.get("HeartbeatReceived").is_some();
-        if entry.get("event").is_some_and(heard) {
-            let event = entry.get_mut("event")?.get_mut("HeartbeatReceived")?;
-            return Some((event.get_mut("heartbeat")?, &mut self.heard));
-        }
-        Some((entry.get_mut("action")?.get_mut("SendHeartbeat")?, &mut self.sent))
+/// What a line says. A later version's field would be lost in silence, and the replay would not be
+/// the recorded one: it is refused.
+fn made<T: Serialize + DeserializeOwned>(value: &Value) -> Result<T, String> {
+    let made = T::deserialize(value).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&made).map_err(|error| error.to_string())?;
+    match unknown(value, &known) {
+        Some(name) => Err(format!("{name} is not known to this version")),
+        None => Ok(made),
     }
 }
 
-fn leave_out_the_same(heartbeat: &mut Value, last: &mut Value) {
-    let whole = heartbeat.clone();
-    if let Value::Fields(fields) = heartbeat {
-        fields.retain(|(name, value)| last.get(name) != Some(value));
-    }
-    *last = whole;
-}
-
-fn put_in_the_same(heartbeat: &mut Value, last: &mut Value) {
-    if let (Value::Fields(fields), Value::Fields(before)) = (&mut *heartbeat, &*last) {
-        for (name, value) in before {
-            if !fields.iter().any(|(known, _)| known == name) {
-                fields.push((name.clone(), value.clone()));
-            }
+/// The name of a field that is given and not known.
+fn unknown<'a>(given: &'a Value, known: &Value) -> Option<&'a str> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            given.iter().find_map(|(name, value)| match known.get(name) {
+                Some(known) => unknown(value, known),
+                None => Some(name.as_str()),
+            })
         }
-    }
-    last.clone_from(heartbeat);
-}
-
-impl Heading {
-    fn to_value(&self) -> Value {
-        let Heading { software, pair, node, zero, why } = self;
-        let text = |name: &'static str, text: &str| (name.into(), Value::from(text));
-        Value::Fields(vec![
-            text("format", FORMAT),
-            ("version".into(), VERSION.to_value()),
-            text("software", software),
-            text("pair", pair),
-            text("node", node),
-            text("zero", zero),
-            text("why", why),
-        ])
-    }
-
-    fn from_value(value: &Value) -> Result<Heading, Misfit> {
-        let text = |name: &str| match value.get(name) {
-            Some(Value::Text(text)) => Ok(text.to_string()),
-            Some(_) | None => Err(Misfit(format!("{name} is missing"))),
-        };
-        if text("format")? != FORMAT {
-            return Err(Misfit("this is not a duotone recording".into()));
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).find_map(|(given, known)| unknown(given, known))
         }
-        match value.get("version") {
-            Some(Value::Number(VERSION)) => {}
-            other => {
-                let found = other.map(json::text).unwrap_or_default();
-                let what = format!("version {found}; this duotone reads version {VERSION}");
-                return Err(Misfit(what));
-            }
-        }
-        Ok(Heading {
-            software: text("software")?,
-            pair: text("pair")?,
-            node: text("node")?,
-            zero: text("zero")?,
-            why: text("why")?,
-        })
-    }
-}
-
-impl Entry {
-    fn to_value(&self) -> Value {
-        Value::Fields(match self {
-            Entry::Event(at, event) => {
-                vec![("at".into(), at.to_value()), ("event".into(), event.to_value())]
-            }
-            Entry::Action(action) => vec![("action".into(), action.to_value())],
-            Entry::Decided(authority, why) => {
-                vec![("decided".into(), (*authority, *why).to_value())]
-            }
-        })
-    }
-
-    fn from_value(value: &Value) -> Result<Entry, Misfit> {
-        if let Some(event) = value.get("event") {
-            let at = value.get("at").ok_or_else(|| Misfit("at is missing".into()))?;
-            return Ok(Entry::Event(Instant::from_value(at)?, Data::from_value(event)?));
-        }
-        if let Some(action) = value.get("action") {
-            return Data::from_value(action).map(Entry::Action);
-        }
-        let decided = value.get("decided").ok_or_else(|| Misfit("nothing is in it".into()))?;
-        let (authority, why) = Data::from_value(decided)?;
-        Ok(Entry::Decided(authority, why))
+        _ => None,
     }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod database;
 mod durable_order;
 mod failback;
+mod fence;
 mod files;
 mod hostile;
 mod idle;

@@ -52,6 +52,8 @@ fn timing() -> Timing {
         certificate: MS(3700),
         grant: MS(250),
         grant_renewal: MS(40),
+        fence: MS(1000),
+        fence_delay: MS(1000),
         replication_stall: MS(2000),
         step_deadline: MS(10_000),
         critical_down: MS(5000),

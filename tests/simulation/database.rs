@@ -176,7 +176,7 @@ impl World {
             | DatabaseDeed::SetSynchronous(_) => false,
         };
         // A server refuses what a copy left half done.
-        let refuses = it.database.torn && phase != Phase::Copy;
+        let refuses = it.database.torn && phase != Phase::Copy && !it.trouble.torn_starts;
         if starts && (it.trouble.start_fails || refuses) {
             it.database.goes(DatabaseState::Stopped);
             return None;

@@ -25,8 +25,6 @@ pub struct Host {
     pub thawed: Option<Nanos>,
     pub thawed_unseen: Option<Nanos>,
     pub addresses: Addresses,
-    /// True time when somebody deleted them by hand.
-    pub deleted: Option<Nanos>,
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
@@ -94,6 +92,10 @@ pub struct Spoken {
     /// What it last asked the witness for.
     pub asked: Option<duotone::protocol::witness::Wish>,
     pub since_start: u64,
+    /// The session and the sequence of the last one.
+    pub last: Option<(Session, u64)>,
+    /// The last one before it began to take back what it had offered.
+    pub offered_until: Option<(Session, u64)>,
 }
 
 /// Trouble of one host that is neither a cable's nor a crash.
@@ -109,6 +111,7 @@ pub struct Trouble {
     pub release_takes: Option<Nanos>,
     pub address_fails: bool,
     pub start_fails: bool,
+    pub torn_starts: bool,
     pub database_hangs: bool,
 }
 
@@ -123,7 +126,6 @@ impl Host {
             thawed: None,
             thawed_unseen: None,
             addresses: Addresses::default(),
-            deleted: None,
             address_free: 0,
             disk: Durable::FRESH,
             damaged: false,

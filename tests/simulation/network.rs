@@ -55,6 +55,10 @@ pub struct Network {
     /// To the third host and back, by node.
     pub to_witness: [bool; 2],
     pub from_witness: [bool; 2],
+    /// To the devices that power the hosts, by node.
+    pub fence: [bool; 2],
+    /// A host's questions to the witness arrive a second time after this.
+    pub again_at_witness: [Option<u64>; 2],
     /// The LAN is split: both hosts reach a gateway and clients, but not each other.
     pub split: bool,
     /// By asker: questions for the floating address are lost, all of a window.
@@ -80,6 +84,8 @@ impl Network {
             gateway: [true; 2],
             to_witness: [true; 2],
             from_witness: [true; 2],
+            fence: [true; 2],
+            again_at_witness: [None; 2],
             split: false,
             probes_lost: [false; 2],
             foreign: false,

@@ -9,7 +9,6 @@ use duotone::protocol::heartbeat::Heartbeat;
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
 use duotone::protocol::time::Instant;
-use duotone::protocol::value::Data;
 use duotone::protocol::witness::Wish;
 
 use crate::clock::{MICRO, MILLI};
@@ -36,8 +35,9 @@ impl World {
             groups: 1,
             refresh: None,
             durable: (!it.damaged).then_some(it.disk),
-            software: [0, 1, 0],
-            config_hash: 7,
+            // Each life of a daemon is of another version and has another configuration.
+            software: [0, it.daemon.life as u16 % 4, 0],
+            config_hash: u64::from(it.daemon.life),
             dark_standby: false,
             references: true,
             policy: self.settings.policy,
@@ -103,11 +103,13 @@ impl World {
         let actions = node.handle(now, Event::Tick);
         self.coverage.decided(before, &node);
         self.note_status(host, &node, now);
+        self.note_offer(host, &node);
         for action in actions {
             self.perform(host, now, action);
         }
         if self.settings.recorded {
-            *node = Node::from_value(&node.to_value()).unwrap();
+            let record = serde_json::to_string(&*node).unwrap();
+            *node = serde_json::from_str(&record).unwrap();
         }
         let deadline = node.next_deadline();
         let daemon = &mut self.hosts[host.index()].daemon;
@@ -136,6 +138,7 @@ impl World {
                 }
                 self.ask_witness(host, request);
             }
+            Action::PowerOffPeer { ticket } => self.order_fence(host, ticket),
             Action::ProbeLan { group: _, floating, references } => {
                 self.probe_lan(host, now, floating, references);
             }
@@ -156,6 +159,7 @@ impl World {
             }
             Action::SaveState { ticket, state } => {
                 self.check_claim(host, state.term);
+                self.check_taking_back(host, state.term);
                 if state.term.node == host && state.term > self.hosts[host.index()].disk.term {
                     self.moment(host, Moment::Claims);
                 }
@@ -178,6 +182,7 @@ impl World {
     fn send_heartbeat(&mut self, host: NodeId, heartbeat: Heartbeat) {
         self.check_heartbeat(host, &heartbeat);
         let spoken = &mut self.hosts[host.index()].spoken;
+        spoken.last = Some((heartbeat.session, heartbeat.sequence));
         spoken.certified = heartbeat.certified;
         spoken.certifying = heartbeat.certifying;
         spoken.since_start += 1;

@@ -159,8 +159,12 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
-        ["arbitration", "lan"] => settings.arbitration = Arbitration::LAN,
-        ["arbitration", "witness"] => settings.arbitration = Arbitration::WITNESS,
+        ["arbitration", "lan"] => *settings = settings.clone().under(Arbitration::LAN),
+        ["arbitration", "witness"] => *settings = settings.clone().under(Arbitration::WITNESS),
+        ["arbitration", "fence"] => *settings = settings.clone().under(Arbitration::FENCE),
+        ["arbitration", "witness", "fence"] => {
+            *settings = settings.clone().under(Arbitration::WITNESS_AND_FENCE);
+        }
         ["durability", "strict"] => settings.durability = Durability::Strict,
         ["durability", "available"] => settings.durability = Durability::Available,
         ["durability", "async"] => settings.durability = Durability::Async,
@@ -249,6 +253,13 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["exception", "split-lan"] => exceptions.split_lan > 0,
         [host, "owns"] => owners == 1 && owns(parse_host(host)?),
         [host, "serves"] => owners == 1 && world.serves(parse_host(host)?),
+        [host, "on"] => world.hosts[parse_host(host)?.index()].powered,
+        [host, "off"] => !world.hosts[parse_host(host)?.index()].powered,
+        [host, "disbelieves-its-fence"] => {
+            let it = &world.hosts[parse_host(host)?.index()];
+            let status = it.daemon.node.as_ref()?.status(it.clock.instant(world.now));
+            status.fence.is_some_and(|fence| fence.lied_at.is_some())
+        }
         [host, "certified"] => world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "uncertified"] => !world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "excludes-peer"] => world.hosts[parse_host(host)?.index()].disk.peer_excluded,

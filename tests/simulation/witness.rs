@@ -51,8 +51,12 @@ impl WitnessHost {
 
 impl World {
     pub fn ask_witness(&mut self, host: NodeId, request: Request) {
+        let asked = What::AtWitness(Box::new(AtWitness::Asked(request)));
+        if let Some(span) = self.network.again_at_witness[host.index()] {
+            self.after(span, asked.clone());
+        }
         if self.network.to_witness[host.index()] {
-            self.send_by_witness_cable(What::AtWitness(Box::new(AtWitness::Asked(request))));
+            self.send_by_witness_cable(asked);
         }
     }
 
