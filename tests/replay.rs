@@ -43,7 +43,10 @@ fn setup() -> Setup {
 fn answers(now: Instant, action: &Action) -> Vec<Event> {
     let group = GroupId::MAIN;
     match action {
-        Action::SendHeartbeat(_) | Action::AskWitness(_) | Action::Database { .. } => Vec::new(),
+        Action::SendHeartbeat(_)
+        | Action::AskWitness(_)
+        | Action::PowerOffPeer { .. }
+        | Action::Database { .. } => Vec::new(),
         Action::ProbeLan { floating, .. } => {
             let mut events = Vec::new();
             if *floating {

@@ -101,7 +101,7 @@ impl Recorder {
         Recorder::new(heading, to)
     }
 
-    fn new(heading: Heading, to: Sender<Task>) -> Recorder {
+    fn new(heading: Heading, to: SyncSender<Task>) -> Recorder {
         Recorder {
             chunks: VecDeque::new(),
             open: Chunk::default(),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn recorder() -> (Recorder, Receiver<Task>) {
-        let (to, tasks) = channel();
+        let (to, tasks) = sync_channel(WAITING);
         let text = String::new;
         let heading =
             Heading { software: text(), pair: text(), node: text(), zero: text(), why: text() };
@@ -311,7 +311,8 @@ mod tests {
 
     /// What is written, read back.
     fn written(recorder: &mut Recorder, tasks: &Receiver<Task>) -> Recording {
-        let _ = recorder.write("test");
+        // Nobody waits for it here.
+        drop(recorder.write("test"));
         let task = tasks.try_recv().unwrap();
         let scratch = std::env::temp_dir().join(format!("dtrecorder{}", std::process::id()));
         let path = task.write(&Recordings::new(&scratch)).unwrap();
@@ -366,7 +367,7 @@ mod tests {
     fn an_incident_is_written_when_it_is_over_and_vain_ones_seldom() {
         let (mut recorder, tasks) = recorder();
         let minutes = |minutes: u64| at(minutes * 60_000);
-        let mut written_after = |recorder: &mut Recorder, span: u64, begun: Instant| {
+        let written_after = |recorder: &mut Recorder, span: u64, begun: Instant| {
             recorder.tick(begun + Duration::from_secs(span));
             tasks.try_recv().ok().map(|task| task.heading.why)
         };

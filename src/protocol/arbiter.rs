@@ -16,6 +16,7 @@ pub struct Arbitration {
     /// A witness's grant is necessary.
     pub witness: bool,
     /// The peer is powered off first; beside a witness this may replace the grant.
+    #[serde(default)] // not in recordings of before there were fences
     pub fence: bool,
 }
 

@@ -86,7 +86,7 @@ pub enum Event {
 }
 
 /// The peer's power, as the fence sees it after it was told to switch it off.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerPower {
     /// Every outlet of it was seen off after the order.
     Off,

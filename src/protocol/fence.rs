@@ -3,6 +3,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::Action;
 use super::arbiter::Proof;
 use super::event::{PeerPower, Ticket};
@@ -13,7 +15,7 @@ use super::time::Instant;
 use super::timing::Timing;
 
 /// What this session knows of the fence, and of the peer's power.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fence {
     /// The order under way, and when it was given.
     pending: Option<(Ticket, Instant)>,
@@ -46,6 +48,11 @@ impl Fence {
             asking_from: start,
             met: false,
         }
+    }
+
+    /// Of a recording of before there were fences.
+    pub(super) fn unasked() -> Self {
+        Fence::new(Instant::ZERO)
     }
 
     /// The peer is off, and nobody has switched it on since.

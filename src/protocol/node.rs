@@ -101,6 +101,7 @@ pub struct Node {
     pub(super) issuer: Issuer,
     pub(super) moves: Moves,
     pub(super) grant: Grant,
+    #[serde(default = "Fence::unasked")]
     pub(super) fence: Fence,
 
     pub(super) database: DatabaseSeen,

@@ -55,8 +55,10 @@ pub struct Timing {
     /// Between two renewals of the grant.
     pub grant_renewal: Duration,
     /// Longest run of the fence, from the order to its report (F).
+    #[serde(default)]
     pub fence: Duration,
     /// How much later than the active node a standby orders the fence, so that never both are off.
+    #[serde(default)]
     pub fence_delay: Duration,
     /// A step that takes longer than this is given up.
     pub step_deadline: Duration,

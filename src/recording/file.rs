@@ -47,7 +47,7 @@ struct First {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Beginning {
-    Setup(Setup, Instant),
+    Setup(Box<Setup>, Instant),
     Node(Box<Node>),
 }
 
@@ -124,14 +124,14 @@ impl Beginning {
         let fresh = Node::new(setup.clone(), started);
         let just_started = serde_json::to_value(node)? == serde_json::to_value(fresh)?;
         Ok(match just_started {
-            true => Beginning::Setup(setup.clone(), started),
+            true => Beginning::Setup(Box::new(setup.clone()), started),
             false => Beginning::Node(Box::new(node.clone())),
         })
     }
 
     fn node(self) -> Node {
         match self {
-            Beginning::Setup(setup, started) => Node::new(setup, started),
+            Beginning::Setup(setup, started) => Node::new(*setup, started),
             Beginning::Node(node) => *node,
         }
     }

@@ -139,6 +139,9 @@ impl Story {
                 };
                 self.changed(at, "witness", &format!("the witness {what}"));
             }
+            Event::FenceReported { power, .. } => {
+                self.line(at, &format!("seen the peer's power: {power:?}"));
+            }
             Event::Operator(order) => self.line(at, &format!("an administrator orders {order:?}")),
         }
     }
@@ -155,6 +158,7 @@ impl Story {
                     self.changed(at, "asks", &format!("asks the witness: {wish:?}"));
                 }
             },
+            Action::PowerOffPeer { .. } => self.line(at, "do power the peer off"),
             Action::HoldAddresses { .. } => self.changed(at, "claim", "do hold address"),
             Action::ReleaseAddresses { .. } => self.changed(at, "claim", "do release address"),
             Action::Announce { .. } => self.changed(at, "announce", "do announce"),
