@@ -8,6 +8,7 @@
 //! | [`config`] | the file, read into one validated value; every default and preset |
 //! | [`pulse`] | the real-time thread: links, LAN probes, addresses, and the node itself |
 //! | `adapters` | the slow world: one outside thing per file |
+//! | [`recording`] | what the core was given, on file, and through the same core again |
 //! | `daemon` | joins the three above; nothing else does |
 //! | [`cli`] | one file per verb family |
 //! | [`logging`] | where the log goes: journal, standard error, syslog |
@@ -28,5 +29,6 @@ pub mod lab;
 pub mod logging;
 pub mod protocol;
 pub mod pulse;
+pub mod recording;
 pub mod wire;
 pub mod witness;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use duotone::cli::demo::Demo;
 use duotone::cli::{self, Error, Exit, Parts};
+use duotone::config::check::Seen;
 use duotone::config::{Config, WitnessConfig};
 use duotone::protocol::event::Presence;
 use duotone::protocol::table;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         dead_man,
         release,
         database,
+        fence: |config| daemon::fence::ask(config).map_err(Error::other),
         history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
         witness: be_witness,
@@ -64,9 +66,11 @@ fn release(config: &Config) -> Result<String, Error> {
     }
 }
 
-fn database(config: &Config) -> Vec<String> {
-    let findings = daemon::check_database(config);
-    findings.unwrap_or_else(|error| vec![format!("the database was not looked at: {error}")])
+fn database(config: &Config) -> Seen {
+    daemon::check_database(config).unwrap_or_else(|error| Seen {
+        findings: vec![format!("the database was not looked at: {error}")],
+        notes: Vec::new(),
+    })
 }
 
 fn demo(asked: &Demo) -> Result<Exit, Error> {
@@ -87,7 +91,8 @@ fn demo(asked: &Demo) -> Result<Exit, Error> {
         keep: asked.keep,
         ..lab::DemoOptions::default()
     };
-    match lab::demo(&options).map_err(Error::other)? {
+    // With its causes.
+    match lab::demo(&options).map_err(|error| Error::other(format!("{error:#}")))? {
         lab::ExitKind::Kept => Ok(Exit::Ok),
         lab::ExitKind::Broken => Ok(Exit::No),
         lab::ExitKind::NotRoot => Ok(Exit::Permission),

@@ -109,7 +109,7 @@ fn each_mistake_in_pair_nodes_and_links_says_what_to_write() {
         (
             "name = \"office\"",
             "name = \"o\"\narbitration = [\"watchdog\"]",
-            "write \"lan\" or \"witness\"",
+            "write \"lan\", \"witness\" or \"fence\"",
         ),
         ("name = \"office\"", "name = \"o\"\narbitration = []", "needs an arbiter"),
         ("name = \"office\"", "name = \"o\"\nkey_file = \"pair.key\"", "not a whole path"),

@@ -136,7 +136,7 @@ proptest! {
         let room = 1.0 + 3.0 * f64::from(drift_ppm) / 1e6;
         basic.lost_after = basic.lost_after.mul_f64(room * factor);
         basic.drift_ppm = drift_ppm;
-        prop_assert_eq!(resolve(&basic, &Given::default()).violations(Arbitration::LAN), vec![]);
+        prop_assert_eq!(resolve(&basic, &Given::default(), Arbitration::LAN).violations(Arbitration::LAN), vec![]);
     }
 
     #[test]

@@ -13,7 +13,6 @@ const RULES: u32 = 29;
 
 /// Rules that the simulator cannot see broken, and why.
 const NOT_SEEN: &[(u32, &str)] = &[
-    (10, "`fence` as the only arbiter: the core has no fence yet"),
     (19, "the core has no action that cancels a session which waits for the standby"),
     (
         23,

@@ -45,6 +45,8 @@ fn timing() -> Timing {
         certificate: ms(3500),
         grant: ms(120),
         grant_renewal: ms(20),
+        fence: ms(1000),
+        fence_delay: ms(1000),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(5000),
@@ -213,6 +215,7 @@ impl Pair {
                 }
             }
             Action::AskWitness(_) => panic!("there is no witness here"),
+            Action::PowerOffPeer { .. } => panic!("there is no fence here"),
             Action::HoldAddresses { group } => {
                 self.hosts[index].held = true;
                 self.tell(index, Event::AddressesSeen { group, seen: Presence::Held });

@@ -3,12 +3,14 @@
 
 pub mod clock;
 pub mod control_socket;
+pub mod fence;
 pub mod history_file;
 pub mod ledger_file;
 pub mod maintenance_file;
 pub mod postgres;
 pub mod probes;
 pub mod process;
+pub mod recordings;
 pub mod salvage;
 pub mod service_manager;
 pub mod services;

@@ -4,6 +4,7 @@
 //! give its number away, so no signal can reach a stranger. The daemon's death sends the leader
 //! SIGTERM; what an earlier life left behind is found by its record and stopped.
 
+pub mod once;
 pub mod output;
 pub mod record;
 pub mod session;
@@ -126,22 +127,7 @@ impl Process {
 
     /// Waits until the leader has ended (others of its session may go on). Safe to cancel.
     pub async fn exited(&self) -> Exit {
-        let status = match self.leader.readable().await {
-            Ok(_ready) => waitid(
-                WaitId::PidFd(self.leader.get_ref().as_fd()),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG,
-            ),
-            // The runtime is shutting down.
-            Err(_) => return std::future::pending().await,
-        };
-        match status {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Exit::Code(code),
-                (None, Some(signal)) => Exit::Signal(signal),
-                (None, None) => Exit::Unknown,
-            },
-            Ok(None) | Err(_) => Exit::Unknown,
-        }
+        exited(&self.leader).await
     }
 
     /// SIGTERM to the whole session, SIGKILL after `grace`; returns when all of it was **seen**
@@ -165,6 +151,26 @@ impl Drop for Process {
         if !self.gone {
             kill_and_reap(self.session.id);
         }
+    }
+}
+
+/// Waits until the process of this descriptor has ended; it is not reaped.
+async fn exited(process: &AsyncFd<OwnedFd>) -> Exit {
+    let status = match process.readable().await {
+        Ok(_ready) => waitid(
+            WaitId::PidFd(process.get_ref().as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG,
+        ),
+        // The runtime is shutting down.
+        Err(_) => return std::future::pending().await,
+    };
+    match status {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Unknown,
+        },
+        Ok(None) | Err(_) => Exit::Unknown,
     }
 }
 

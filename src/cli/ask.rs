@@ -1,4 +1,4 @@
-//! The verbs that ask the running daemon: `status`, `explain`, `is-active`, `failover`, `reload`.
+//! The verbs that ask the running daemon: `status`, `explain`, `is-active`, `failover`, `record`, `reload`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub(super) fn is_active(socket: &Path) -> Result<Exit, Error> {
 pub(super) fn failover(socket: &Path, force: bool, reason: Option<String>) -> Result<Exit, Error> {
     let request = json!({"verb": "failover", "force": force, "reason": reason});
     outcome(&ask(socket, &request, CHANGE)?, "started; `duotone status` shows how far it is")
+}
+
+pub(super) fn record(socket: &Path) -> Result<Exit, Error> {
+    outcome(&ask(socket, &json!({"verb": "record"}), CHANGE)?, "recorded")
 }
 
 pub(super) fn reload(socket: &Path) -> Result<Exit, Error> {

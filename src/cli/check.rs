@@ -4,31 +4,35 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::check::Seen;
 use crate::config::estimate::Estimate;
 use crate::config::unit::time;
 use crate::config::{Config, Link, Mode, check};
 
 use super::{Error, Exit, say};
 
-/// `database` says what the running server lacks.
+/// `database` says what the server lacks.
 pub(super) fn check(
     path: &Path,
     node: Option<&str>,
     file_only: bool,
-    database: fn(&Config) -> Vec<String>,
+    database: fn(&Config) -> Seen,
 ) -> Result<Exit, Error> {
     let config =
         if file_only { Config::load_without_keys(path, node)? } else { Config::load(path, node)? };
     let mut findings = Vec::new();
+    let mut notes = Vec::new();
     if !file_only {
         findings.extend(check::live(&config).iter().map(ToString::to_string));
-        findings.extend(database(&config));
+        let seen = database(&config);
+        findings.extend(seen.findings);
+        notes.extend(seen.notes.into_iter().map(|note| format!("note: {note}")));
     }
     let mut text = summary(path, &config);
-    if !findings.is_empty() {
+    if !(findings.is_empty() && notes.is_empty()) {
         text.push_str("\non this host:\n");
-        for finding in &findings {
-            let _ = writeln!(text, "  {finding}");
+        for line in findings.iter().chain(&notes) {
+            let _ = writeln!(text, "  {line}");
         }
     }
     say(&text)?;
@@ -84,6 +88,40 @@ fn paths(text: &mut String, config: &Config) {
             witness.join(", ")
         );
     }
+    if config.fence.is_some() {
+        fence(text, config);
+    }
+}
+
+/// A takeover that is waited for longer than this is worth a word.
+const LONG_FENCE: Duration = Duration::from_secs(10);
+
+fn fence(text: &mut String, config: &Config) {
+    let peer = config.peer_name();
+    let instead = match config.arbitration.witness {
+        true => "where the witness grants nothing, it",
+        false => "a takeover",
+    };
+    let _ = writeln!(text, "\nfence: {instead} needs {peer} seen off by every device");
+    for device in config.fence.iter().flat_map(|fence| &fence.devices) {
+        // What is told of both nodes may be a secret.
+        let told: Vec<String> =
+            device.of_peer.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let agent = device.agent.display();
+        let _ = writeln!(text, "  {:<16} {agent}, {peer}: {}", device.name, told.join(" "));
+    }
+    let t = &config.timing;
+    let _ = writeln!(text, "  `duotone fence status` asks them now; nothing is switched off by it");
+    if t.fence > LONG_FENCE {
+        let _ = writeln!(
+            text,
+            "  fence = \"{}\" is long: a takeover takes {} more, and up to {} when the fence is \
+             that slow; write what its slowest `off` takes, twice, into [timing]",
+            time(t.fence),
+            time(t.fence_delay),
+            time(t.fence_delay + t.fence)
+        );
+    }
 }
 
 fn times(text: &mut String, config: &Config) {
@@ -94,6 +132,11 @@ fn times(text: &mut String, config: &Config) {
         ("grant_renewal", t.grant_renewal, "between two renewals of it"),
     ];
     let witness = if config.arbitration.witness { &witness[..] } else { &[] };
+    let fence = [
+        ("fence", t.fence, "longest run of the fence, from the order to seen off"),
+        ("fence_delay", t.fence_delay, "a standby orders it so much later than an active node"),
+    ];
+    let fence = if config.arbitration.fence { &fence[..] } else { &[] };
     let rows: [(&str, Duration, &str); 17] = [
         ("interval", t.interval, "between two heartbeats"),
         ("delay", t.delay, "worst one-way delay and lateness assumed"),
@@ -114,7 +157,7 @@ fn times(text: &mut String, config: &Config) {
         ("lease", t.lease(t.lost_after), "what one echo of the standby is worth"),
     ];
     text.push_str("\ntimes (every inequality holds):\n");
-    for (key, value, meaning) in rows.iter().chain(witness) {
+    for (key, value, meaning) in rows.iter().chain(witness).chain(fence) {
         let value = *value;
         let _ = writeln!(text, "  {key:<19} {:>10}  {meaning}", time(value));
     }

@@ -12,7 +12,7 @@ use crate::config::key::KeyError;
 pub enum Exit {
     /// Done; or, of a question: yes.
     Ok = 0,
-    /// Of a question (`is-active`, `demo`): no; `salvage merge`: not every row.
+    /// Of a question (`is-active`, `fence status`, `demo`): no; `salvage merge`: not every row.
     No = 1,
     /// The command line is wrong (also clap's own status).
     Usage = 2,
@@ -34,8 +34,9 @@ impl Exit {
         (Exit::Ok, "done; yes"),
         (
             Exit::No,
-            "no (is-active: this node is not active; demo: a promise was broken; salvage merge: \
-             some rows could not be put in)",
+            "no (is-active: this node is not active; fence status: a device does not work; demo: a \
+             promise was broken; salvage merge: some rows could not be put in; replay --compare: not \
+             as recorded)",
         ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),

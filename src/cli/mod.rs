@@ -8,10 +8,12 @@ mod ask;
 mod check;
 mod client;
 mod draw;
+mod fence;
 mod history;
 mod keygen;
 mod orders;
 mod parts;
+mod replay;
 mod salvage;
 mod switches;
 mod witness;
@@ -124,6 +126,11 @@ enum Verb {
     History(history::History),
     /// One of them as a picture: where the milliseconds went
     Timeline(history::Timeline),
+    /// Write what the core was given in the last minute to a file, as it is done by itself around
+    /// every change of role
+    Record,
+    /// Tell what the core saw, decided and did in a recording, by giving it the same again
+    Replay(replay::Replay),
     /// Give the floating addresses up at once, without a daemon (ExecStopPost=)
     Release,
     /// Have the daemon read services and addresses again, without a role change
@@ -139,6 +146,9 @@ enum Verb {
     /// The rows that a returning node alone had
     #[command(subcommand)]
     Salvage(SalvageVerb),
+    /// What would cut the peer's power
+    #[command(subcommand)]
+    Fence(fence::Fence),
     /// Grant the role of pairs to one node at a time, on a third host
     #[command(subcommand)]
     Witness(witness::Witness),
@@ -247,6 +257,8 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Maintenance(what) => orders::maintenance(&options.socket(), what),
         Verb::History(asked) => history::list(&asked, &source()),
         Verb::Timeline(asked) => history::draw(&asked, &source()),
+        Verb::Record => ask::record(&options.socket()),
+        Verb::Replay(asked) => replay::perform(&asked),
         Verb::Reload => ask::reload(&options.socket()),
         Verb::Keygen { path } => keygen::make(path, &options.config()),
         Verb::Salvage(verb) => {
@@ -261,6 +273,7 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
                 }
             }
         }
+        Verb::Fence(verb) => fence::perform(verb, &options.load()?, parts.fence),
         Verb::Witness(verb) => {
             let socket = options.socket.clone();
             witness::perform(&verb, &options.witness_config(), socket, parts.witness)

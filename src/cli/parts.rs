@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::config::check::Seen;
 use crate::config::{Config, WitnessConfig};
 
 use super::demo::Demo;
@@ -18,8 +19,10 @@ pub struct Parts {
     /// Release the floating addresses of this host; the sentence
     /// says what was seen afterwards.
     pub release: fn(&Config) -> Result<String, Error>,
-    /// What the running database server lacks, as sentences.
-    pub database: fn(&Config) -> Vec<String>,
+    /// What the database server lacks.
+    pub database: fn(&Config) -> Seen,
+    /// What every device of the fence says now; `None` without a fence.
+    pub fence: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// The newest so many entries of the history in this state directory, without a daemon.
     pub history: fn(&Path, usize) -> Result<serde_json::Value, Error>,
     /// Show the lab.
@@ -37,7 +40,8 @@ impl Default for Parts {
             run: |_, _, _| Err(Error::NotBuiltIn("run")),
             dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
             release: |_| Err(Error::NotBuiltIn("release")),
-            database: |_| Vec::new(),
+            database: |_| Seen::default(),
+            fence: |_| Err(Error::NotBuiltIn("fence status")),
             history: |_, _| Err(Error::NotBuiltIn("history")),
             demo: |_| Err(Error::NotBuiltIn("demo")),
             witness: |_| Err(Error::NotBuiltIn("witness run")),

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::draw;
 
+mod arbiters;
+
 /// `status`: the first line says who serves, whether the standby is good, and what to do.
 pub fn status(data: &Value) -> String {
     let mut page = Page { text: format!("{}\n", headline(data)) };
@@ -56,7 +58,8 @@ pub fn status(data: &Value) -> String {
             }),
         ],
     );
-    witness(&mut page, data);
+    arbiters::witness(&mut page, data);
+    arbiters::fence(&mut page, data);
     database(&mut page, data);
     for service in list(data, "services") {
         let name = text(service, "name").unwrap_or_default();
@@ -197,8 +200,8 @@ fn unfit(data: &Value) -> Option<String> {
     if flag(seen, "same_database") == Some(false) {
         return Some("its database is of another cluster than the peer's".to_owned());
     }
-    if data.get("witness").and_then(|witness| flag(witness, "answers")) == Some(false) {
-        return Some("the witness does not answer: a takeover would not be possible".to_owned());
+    if let Some(missing) = text(data, "arbiter_missing") {
+        return Some(missing);
     }
     let waits = text(data, "durability").as_deref() != Some("async");
     let database = data.get("database").is_some_and(|database| !database.is_null());
@@ -237,28 +240,6 @@ fn peer(page: &mut Page, data: &Value) {
                 true => "same configuration".to_owned(),
                 false => "ANOTHER CONFIGURATION".to_owned(),
             }),
-        ],
-    );
-}
-
-fn witness(page: &mut Page, data: &Value) {
-    let Some(witness) = data.get("witness").filter(|witness| !witness.is_null()) else { return };
-    let released = flag(witness, "released") == Some(true);
-    let refused: Vec<String> = list(witness, "paths").iter().filter_map(refused).collect();
-    page.row(
-        "witness",
-        [
-            (flag(witness, "answers") == Some(false)).then(|| "DOES NOT ANSWER".to_owned()),
-            number(witness, "last_heard_ms").map(|ms| format!("heard {} ago", span(ms))),
-            text(witness, "holder").map(|holder| match released {
-                true => format!("{holder} gave the role back"),
-                false => format!("last granted to {holder}"),
-            }),
-            text(witness, "term").map(|term| format!("term {term}")),
-            text(witness, "excluded").map(|node| format!("{node} EXCLUDED")),
-            number(witness, "grant_ms").map(|ms| format!("grant {}", span(ms))),
-            text(witness, "verdict").filter(|verdict| verdict.starts_with("refused")),
-            Some(refused.join(", ")).filter(|refused| !refused.is_empty()),
         ],
     );
 }

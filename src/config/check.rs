@@ -62,6 +62,15 @@ pub enum Finding {
     Unreadable(String),
 }
 
+/// What a look at this host has found, as sentences.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// What must be mended.
+    pub findings: Vec<String>,
+    /// What need not be.
+    pub notes: Vec<String>,
+}
+
 /// An address of an interface, as the kernel lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assigned {
@@ -170,6 +179,9 @@ fn programs(config: &Config) -> Vec<Finding> {
         if let Some(path) = service.command.first() {
             program(&format!("service {}", service.name), Path::new(path));
         }
+    }
+    for device in config.fence.iter().flat_map(|fence| &fence.devices) {
+        program(&format!("fence {}", device.name), &device.agent);
     }
     if let Some(postgres) = &config.postgres {
         for name in ["postgres", "pg_ctl", "pg_controldata", "pg_rewind"] {

@@ -18,6 +18,14 @@ pub(super) struct At<T> {
     pub(super) offset: usize,
 }
 
+/// One text for both nodes, or one for each.
+pub(super) enum PerNode<'t> {
+    /// For both.
+    Both(At<&'t str>),
+    /// By the name of the node.
+    Each(Vec<(At<&'t str>, At<&'t str>)>),
+}
+
 /// One table of the document.
 pub(super) struct Section<'t> {
     /// As the user sees it: `[pair]`, `[[link]]`.
@@ -222,6 +230,10 @@ impl<'t> Section<'t> {
             );
             return Some(Vec::new());
         };
+        Some(self.texts_by_name(key, table))
+    }
+
+    fn texts_by_name(&self, key: &str, table: &'t DeTable<'t>) -> Vec<(At<&'t str>, At<&'t str>)> {
         let mut found = Vec::new();
         for (name, value) in table.iter() {
             let offset = value.span().start;
@@ -234,7 +246,44 @@ impl<'t> Section<'t> {
             }
         }
         found.sort_by_key(|(name, _)| name.offset);
-        Some(found)
+        found
+    }
+
+    /// A text, or a table of one text per node.
+    pub(super) fn per_node(&mut self, key: &'static str) -> Option<PerNode<'t>> {
+        let (value, offset) = self.raw(key)?;
+        self.one_or_each(key, value, offset)
+    }
+
+    /// A table in which each value is a text, or a table of one text per node, in the order of the
+    /// file.
+    pub(super) fn options(&mut self, key: &'static str) -> Vec<(At<&'t str>, PerNode<'t>)> {
+        let Some((value, offset)) = self.raw(key) else { return Vec::new() };
+        let DeValue::Table(table) = value else {
+            let wanted = format!("a table; write {key} = {{ name = \"…\" }}");
+            self.mismatch(key, offset, &wanted, value);
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (name, value) in table.iter() {
+            let at = At { value: name.get_ref().as_ref(), offset: name.span().start };
+            let given = self.one_or_each(at.value, value.get_ref(), value.span().start);
+            found.extend(given.map(|given| (at, given)));
+        }
+        found.sort_by_key(|(name, _)| name.offset);
+        found
+    }
+
+    fn one_or_each(&self, key: &str, value: &'t DeValue<'t>, offset: usize) -> Option<PerNode<'t>> {
+        match value {
+            DeValue::String(text) => Some(PerNode::Both(At { value: text.as_ref(), offset })),
+            DeValue::Table(table) => Some(PerNode::Each(self.texts_by_name(key, table))),
+            other => {
+                let wanted = "text; write it in quotes, or { NODE = \"…\", NODE = \"…\" }";
+                self.mismatch(key, offset, wanted, other);
+                None
+            }
+        }
     }
 
     /// The section `[key]`; absent ones are `None`.
@@ -277,6 +326,11 @@ impl<'t> Section<'t> {
             }
         }
         found
+    }
+
+    /// The same section under another title.
+    pub(super) fn titled(self, title: &str) -> Section<'t> {
+        Section { title: title.to_owned(), ..self }
     }
 
     /// This section's place and report with no keys in it, for a section that may be left out.

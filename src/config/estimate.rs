@@ -41,9 +41,22 @@ impl Estimate {
                 typical: window_past_lost(config),
                 worst: window_past_lost(config) + t.delay,
             },
+        ];
+        if config.arbitration.fence && !config.arbitration.witness {
+            parts.extend([
+                Part {
+                    name: "fence_delay of the standby",
+                    typical: t.fence_delay,
+                    worst: t.fence_delay,
+                },
+                // `fence` has room for twice what it takes.
+                Part { name: "peer powered off", typical: t.fence / 2, worst: t.fence },
+            ]);
+        }
+        parts.push(
             // A temporary file, fsync, rename, fsync of the directory.
             Part { name: "term written", typical: ms(4), worst: ms(30) },
-        ];
+        );
         if config.postgres.is_some() {
             // Measured with 16 MB segments; a third of it with 1 MB (initdb --wal-segsize=1).
             parts.push(Part { name: "database promoted", typical: ms(41), worst: ms(85) });

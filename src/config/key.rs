@@ -71,6 +71,16 @@ pub enum KeyError {
 /// The file is missing, not plain, open to others, or holds something else.
 pub fn read(path: &Path) -> Result<Key, KeyError> {
     let name = || path.display().to_string();
+    let text = read_private(path, LONGEST_FILE)?;
+    parse(&text).map_err(|wrong| KeyError::Content { path: name(), wrong })
+}
+
+/// Reads a file that is for root's eyes only: at most one byte more than `longest`.
+///
+/// # Errors
+/// As [`read`], but for the content.
+pub(super) fn read_private(path: &Path, longest: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let name = || path.display().to_string();
     // A pipe in its place must not block the daemon's start.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| match error.kind() {
@@ -88,12 +98,12 @@ pub fn read(path: &Path) -> Result<Key, KeyError> {
     if about.uid() != 0 && about.uid() != nix::unistd::geteuid().as_raw() {
         return Err(KeyError::Foreign { path: name(), owner: about.uid() });
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE + 1));
+    let mut text = Zeroizing::new(Vec::with_capacity(longest + 1));
     (&file)
-        .take(LONGEST_FILE as u64 + 1)
+        .take(longest as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|error| KeyError::Unreadable(name(), error))?;
-    parse(&text).map_err(|wrong| KeyError::Content { path: name(), wrong })
+    Ok(text)
 }
 
 /// Makes a new key file with mode 0600; never replaces anything.

@@ -7,12 +7,14 @@
 pub mod check;
 pub mod estimate;
 pub mod key;
+pub mod password;
 pub mod preset;
 pub mod unit;
 
 mod database;
 mod document;
 mod error;
+mod fence;
 mod floating;
 mod links;
 mod moves;
@@ -33,6 +35,7 @@ use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
 pub use error::{Errors, Problem};
+pub use fence::{Fence, FenceDevice};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
@@ -48,6 +51,8 @@ pub struct Config {
     pub arbitration: Arbitration,
     /// Where the witness is, over every path to it; empty when none is configured.
     pub witness: Vec<SocketAddr>,
+    /// What cuts the peer's power; `None` when no fence is configured.
+    pub fence: Option<Fence>,
     /// What a commit waits for.
     pub durability: Durability,
     /// All times.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::protocol::identity::NodeId;
 
-use super::document::{At, Section};
+use super::document::{At, PerNode, Section};
 use super::error::{Report, suggestion};
 
 /// The nodes as far as the file names them.
@@ -104,9 +104,7 @@ impl<'t> Nodes<'t> {
         };
         let mut found: Vec<(&str, IpAddr, usize)> = Vec::new();
         for (name, text) in &given {
-            if !self.names.iter().any(|node| node.value == name.value) {
-                let near = suggestion(name.value, self.names.iter().map(|node| node.value));
-                report.at(name.offset, format!("{key}: no node is named \"{}\"{near}", name.value));
+            if !self.known(key, name, report) {
                 continue;
             }
             match host_address(text.value) {
@@ -127,15 +125,51 @@ impl<'t> Nodes<'t> {
             }
         }
         let of = |name: &str| found.iter().find(|(node, ..)| *node == name).map(|&(_, ip, _)| ip);
+        self.nobody_forgotten(section, key, &given);
+        let [a, b] = self.names_ok.as_ref()?;
+        Some([of(a)?, of(b)?])
+    }
+
+    fn nobody_forgotten(&self, section: &Section<'t>, key: &str, given: &[(At<&str>, At<&str>)]) {
         for node in &self.names {
-            if of(node.value).is_none() && !given.iter().any(|(name, _)| name.value == node.value) {
+            if !given.iter().any(|(name, _)| name.value == node.value) {
                 let wrong =
                     format!("{key}: node \"{}\" has none; add {} = \"…\"", node.value, node.value);
                 section.wrong(&wrong);
             }
         }
+    }
+
+    /// One text for each node, in the order of the nodes; the same one for both where it was given
+    /// once.
+    pub(super) fn texts(
+        &self,
+        section: &Section<'t>,
+        key: &str,
+        given: PerNode<'t>,
+        report: &Report<'t>,
+    ) -> Option<[At<&'t str>; 2]> {
+        let given = match given {
+            PerNode::Both(text) => return Some([text, text]),
+            PerNode::Each(given) => given,
+        };
+        for (name, _) in &given {
+            self.known(key, name, report);
+        }
+        self.nobody_forgotten(section, key, &given);
+        let of = |node: &str| given.iter().find(|(name, _)| name.value == node).map(|(_, at)| *at);
         let [a, b] = self.names_ok.as_ref()?;
         Some([of(a)?, of(b)?])
+    }
+
+    /// Whether a node has this name; if not, that is noted.
+    fn known(&self, key: &str, name: &At<&str>, report: &Report<'t>) -> bool {
+        let known = self.names.iter().any(|node| node.value == name.value);
+        if !known {
+            let near = suggestion(name.value, self.names.iter().map(|node| node.value));
+            report.at(name.offset, format!("{key}: no node is named \"{}\"{near}", name.value));
+        }
+        known
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::timing::Timing;
 
 /// A named set of basic times.
@@ -79,7 +80,14 @@ pub struct Given {
     pub grant: Option<Duration>,
     /// Between two renewals of the grant.
     pub grant_renewal: Option<Duration>,
+    /// Longest run of the fence (F).
+    pub fence: Option<Duration>,
+    /// How much later a standby orders the fence.
+    pub fence_delay: Option<Duration>,
 }
+
+/// A management controller that takes its time to answer twice: off, and status.
+const FENCE: Duration = Duration::from_secs(20);
 
 impl Preset {
     /// Every preset with the name that the file uses.
@@ -102,14 +110,14 @@ impl Preset {
         }
     }
 
-    /// All its times.
+    /// All its times, without a fence.
     pub fn timing(self) -> Timing {
-        resolve(&self.basic(), &Given::default())
+        resolve(&self.basic(), &Given::default(), Arbitration::LAN)
     }
 }
 
 /// Fills in every time that is not given.
-pub fn resolve(basic: &Basic, given: &Given) -> Timing {
+pub fn resolve(basic: &Basic, given: &Given, arbitration: Arbitration) -> Timing {
     let mut timing = Timing {
         interval: basic.interval,
         delay: basic.delay,
@@ -132,6 +140,8 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
         certificate: Duration::ZERO,
         grant: Duration::ZERO,
         grant_renewal: Duration::ZERO,
+        fence: given.fence.unwrap_or(FENCE),
+        fence_delay: Duration::ZERO,
         replication_stall: basic.replication_stall,
         step_deadline: basic.step_deadline,
         critical_down: basic.critical_down,
@@ -153,10 +163,14 @@ pub fn resolve(basic: &Basic, given: &Given) -> Timing {
     });
     let lan = t.lifetime_worst() + t.long_window + t.arbiter;
     t.lan_window = given.lan_window.unwrap_or_else(|| with_margin(lan));
-    // The window already has its margin; the certificate is also the longest stall of commits.
-    t.certificate = given
-        .certificate
-        .unwrap_or_else(|| round_up(t.unshrunk(with_margin(round + t.lost_after) + t.lan_window)));
+    t.fence_delay = given.fence_delay.unwrap_or_else(|| round_up(t.least_fence_delay()));
+    // The window already has its margin; the certificate is also the longest stall of commits, so
+    // that it is no longer than the arbitration needs.
+    t.certificate = given.certificate.unwrap_or_else(|| {
+        let alone = round_up(t.unshrunk(with_margin(round + t.lost_after) + t.lan_window));
+        let fenced = round_up(t.unshrunk(with_margin(t.fenced_takeover())));
+        if arbitration.fence { alone.max(fenced) } else { alone }
+    });
     t.grant_renewal = given.grant_renewal.unwrap_or(t.arbiter);
     // Who is alone must outlive a hiccup as long as that with a living peer; nobody waits for the
     // grant of a host that dies while it hears its peer, because it has none then.

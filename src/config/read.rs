@@ -13,7 +13,7 @@ use super::document::{At, Section};
 use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, floating, key, links, moves, services, timing, witness};
+use super::{Config, database, fence, floating, key, links, moves, services, timing, witness};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
@@ -67,6 +67,8 @@ fn sections<'t>(
     let witness_given = document.has("witness");
     let nodes = Nodes::read(&mut document, report);
     let me = nodes.pick(node, report);
+    let fence = document.section("fence").map(|part| fence::read(part, &nodes, keys, report));
+    let fence_given = document.has("fence");
     let mut paths = links::read(&mut document, &nodes, report);
     let lan = match document.section("floating") {
         Some(section) => floating::read(section, report),
@@ -108,6 +110,19 @@ fn sections<'t>(
             ),
             (true, _) | (false, None) => {}
         }
+        match (pair.arbitration.fence, &fence) {
+            (true, None) if !fence_given => report.at(
+                pair.offset,
+                "[pair]: arbitration names the fence, and [fence] is missing; write [fence] with a \
+                 [[fence.device]]",
+            ),
+            (false, Some(fence)) => report.at(
+                fence.offset,
+                "[fence] is there, and arbitration does not name it; write arbitration = [\"lan\", \
+                 \"fence\"] in [pair], or remove the section",
+            ),
+            (true, _) | (false, None) => {}
+        }
         if let Some((offset, wrong)) = lan.as_ref().and_then(|lan| lan.unproven)
             && pair.lan
         {
@@ -125,6 +140,7 @@ fn sections<'t>(
         names,
         arbitration: pair.arbitration,
         witness: witness_at.map_or_else(Vec::new, |(addresses, _)| addresses),
+        fence: fence.map(|fence| fence.of(me.peer())),
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
@@ -247,9 +263,11 @@ fn arbitration(section: &mut Section<'_>, report: &Report<'_>) -> (Arbitration, 
         match *value {
             "lan" => {}
             "witness" => arbitration.witness = true,
+            "fence" => arbitration.fence = true,
             _ => {
                 let wrong = format!(
-                    "arbitration: unknown arbiter \"{value}\"; write \"lan\" or \"witness\""
+                    "arbitration: unknown arbiter \"{value}\"; write \"lan\", \"witness\" or \
+                     \"fence\""
                 );
                 report.at(*offset, wrong);
             }

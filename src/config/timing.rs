@@ -25,7 +25,7 @@ pub(super) fn read(
     let mut keys = GivenKeys::new();
     let basic = basic(&mut section, preset.basic(), &mut keys, report);
     let given = given(&mut section, &mut keys);
-    let timing = resolve(&basic, &given);
+    let timing = resolve(&basic, &given, arbitration);
     let offset = section.offset;
     section.close();
     // A value that could not be read was replaced by the preset's: no verdict on such a mixture.
@@ -132,6 +132,8 @@ fn given(section: &mut Section<'_>, keys: &mut GivenKeys) -> Given {
         certificate: taken("certificate"),
         grant: taken("grant"),
         grant_renewal: taken("grant_renewal"),
+        fence: taken("fence"),
+        fence_delay: taken("fence_delay"),
     }
 }
 
@@ -163,7 +165,7 @@ fn sentence(violation: &Violation, keys: &GivenKeys) -> String {
     )
 }
 
-const DERIVED: [&str; 10] = [
+const DERIVED: [&str; 12] = [
     "late_after",
     "start_grace",
     "short_window",
@@ -174,4 +176,6 @@ const DERIVED: [&str; 10] = [
     "certificate",
     "grant",
     "grant_renewal",
+    "fence",
+    "fence_delay",
 ];

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::{Shared, explain, orders, recover, reload, status};
+use super::{Shared, explain, orders, recorder, recover, reload, status};
 use crate::adapters::control_socket::{Reply, Request, Verb};
 use crate::adapters::history_file::HistoryFile;
 use crate::protocol::event::Presence;
@@ -33,6 +33,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
                 && status.presence.iter().all(|presence| *presence == Presence::Held)
         })})),
         Verb::History => history(&shared, &request).await,
+        Verb::Record => recorder::record(&shared).await,
         Verb::Failover => orders::failover(&shared, &request).await,
         Verb::Switchover => orders::switchover(&shared, &request, false).await,
         Verb::Failback => orders::switchover(&shared, &request, true).await,

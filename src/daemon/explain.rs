@@ -9,6 +9,7 @@ use super::maintenance::Running;
 use super::offers;
 use super::status;
 use super::witness;
+use super::{arbiters, fence};
 use crate::adapters::clock;
 use crate::config::Config;
 use crate::protocol::event::{Answerer, DatabaseState};
@@ -26,16 +27,18 @@ pub fn data(config: &Config, journal: &Journal, maintenance: Option<&Running>) -
     let Some(snapshot) = &journal.latest else {
         return json!({"evidence": ["the pulse has not begun"], "if_peer_died": [], "blocking": []});
     };
-    let answers = journal.witness_answers(clock::now());
+    let now = clock::now();
     let mut blocking = blocking(config, &snapshot.status);
-    if answers == Some(false) && snapshot.status.authority != Authority::Active {
-        blocking.push(witness::SILENT.to_owned());
+    if let Some((missing, _)) = arbiters::missing(config, journal, now)
+        && snapshot.status.authority != Authority::Active
+    {
+        blocking.push(missing.to_owned());
     }
     json!({
         "node": config.name(),
         "peer": config.peer_name(),
         "role": status::role(snapshot.status.authority),
-        "evidence": evidence(config, snapshot, maintenance, answers, clock::now()),
+        "evidence": evidence(config, journal, snapshot, maintenance, now),
         "if_peer_died": if_peer_died(config, &snapshot.status, &blocking),
         "blocking": blocking,
         "offers": offers::data(config, &snapshot.status, maintenance),
@@ -44,9 +47,9 @@ pub fn data(config: &Config, journal: &Journal, maintenance: Option<&Running>) -
 
 fn evidence(
     config: &Config,
+    journal: &Journal,
     snapshot: &Snapshot,
     maintenance: Option<&Running>,
-    answers: Option<bool>,
     now: Instant,
 ) -> Vec<String> {
     let status = &snapshot.status;
@@ -88,8 +91,10 @@ fn evidence(
             }
         });
     }
+    lines.push(arbiters::combination(config));
     lan(status, &mut lines);
-    lines.extend(witness::evidence(config, snapshot, answers, now));
+    lines.extend(witness::evidence(config, snapshot, journal.witness_answers(now), now));
+    lines.extend(fence::evidence(config, status.fence, journal.fence.as_ref(), now));
     lines
 }
 
@@ -165,9 +170,14 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
     let timing = &config.timing;
     if status.authority == Authority::Active {
         return vec![
-            match status.witness {
-                None => format!("{} would go on serving", config.name()),
-                Some(_) => format!(
+            match (status.witness, status.fence) {
+                (None, None) => format!("{} would go on serving", config.name()),
+                (None, Some(_)) => format!(
+                    "{} would go on serving while its LAN works, and have {} powered off",
+                    config.name(),
+                    config.peer_name()
+                ),
+                (Some(_), _) => format!(
                     "{} would ask the witness, and go on serving with its grant",
                     config.name()
                 ),
@@ -187,9 +197,22 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
     if !blocking.is_empty() {
         return vec!["this node could not take over as things are".into()];
     }
+    if config.arbitration.fence && !config.arbitration.witness {
+        return vec![
+            format!(
+                "{} would have {} powered off {} after the last heartbeat, if the floating address \
+                 stays unanswered, and take the role when it is seen off (at most {} later)",
+                config.name(),
+                config.peer_name(),
+                span(timing.lost_after + timing.fence_delay),
+                span(timing.fence),
+            ),
+            loss(config, status),
+        ];
+    }
     let window = timing.short_window.saturating_sub(timing.lost_after - timing.late_after);
     let whom = if status.witness.is_some() { "the witness and the LAN" } else { "the LAN" };
-    let mut lines = vec![format!(
+    let role = format!(
         "{} would ask {whom} after {}, and take the role {} after the last heartbeat if the \
          floating address stays unanswered and {}",
         config.name(),
@@ -202,22 +225,24 @@ fn if_peer_died(config: &Config, status: &Status, blocking: &[String]) -> Vec<St
                 span(timing.grant)
             ),
         },
-    )];
-    lines.push(if status.certificate_ends.is_some() {
-        "no acknowledged row would be lost".into()
-    } else {
-        match config.durability {
-            Durability::Async => "rows that were not replicated would be lost".into(),
-            Durability::Strict | Durability::Available => {
-                "rows acknowledged without this node may be lost: it holds no certificate"
-                    .to_owned()
-            }
-        }
-    });
-    lines
+    );
+    vec![role, loss(config, status)]
 }
 
-fn span(span: Duration) -> String {
+/// What would be lost.
+fn loss(config: &Config, status: &Status) -> String {
+    if status.certificate_ends.is_some() {
+        return "no acknowledged row would be lost".into();
+    }
+    match config.durability {
+        Durability::Async => "rows that were not replicated would be lost".into(),
+        Durability::Strict | Durability::Available => {
+            "rows acknowledged without this node may be lost: it holds no certificate".into()
+        }
+    }
+}
+
+pub(super) fn span(span: Duration) -> String {
     match span.as_millis() {
         ms @ 0..=9_999 => format!("{ms} ms"),
         ms => format!("{} s", ms / 1000),

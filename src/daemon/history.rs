@@ -52,16 +52,16 @@ impl History {
         History { to, me, peer, last: None }
     }
 
-    /// A change is complete.
-    pub fn add(&mut self, change: &Change) {
+    /// A change is complete; false when it is one more of many that are alike.
+    pub fn add(&mut self, change: &Change) -> bool {
         let now = clock::now();
         let key = (change.kind.word(), change.outcome, change.reason.clone());
-        let failed = matches!(change.outcome, Some("given-up" | "undone" | "broken-off"));
+        let failed = in_vain(change);
         let mut alike = 0;
         if let Some(last) = self.last.as_mut().filter(|last| last.key == key) {
             if failed && now.since(last.written) < ALIKE_WITHIN {
                 last.alike += 1;
-                return;
+                return false;
             }
             alike = last.alike;
         }
@@ -74,7 +74,13 @@ impl History {
             tracing::error!("a change of role is missing in the history: nobody writes it");
         }
         self.last = Some(Repeating { key, written: now, alike: 0 });
+        true
     }
+}
+
+/// It came to nothing, and may be tried again and again.
+pub fn in_vain(change: &Change) -> bool {
+    matches!(change.outcome, Some("given-up" | "undone" | "broken-off"))
 }
 
 /// The peer's last term that the history of this directory tells of.

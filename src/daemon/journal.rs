@@ -2,13 +2,18 @@
 
 use tokio::sync::watch;
 
+use super::arbiters;
+use super::change::Change;
+use super::fence;
 use super::history::{self, History};
+use super::recorder::Recorder;
 use super::status;
 use super::timeline::Timeline;
 use super::witness;
 use crate::adapters::postgres::Progress;
 use crate::config::Config;
 use crate::protocol::action::Action;
+use crate::protocol::arbiter::Arbitration;
 use crate::protocol::event::{Event, LanSeen};
 use crate::protocol::identity::NodeId;
 use crate::protocol::lead::{Authority, Why};
@@ -29,6 +34,7 @@ pub struct Journal {
     /// Why the last look or deed at the database fell short.
     pub(super) database_trouble: Option<String>,
     history: History,
+    pub(super) recorder: Recorder,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
     reported_lost_records: u64,
@@ -40,6 +46,9 @@ pub struct Journal {
     /// When the first snapshot was made.
     began: Option<Instant>,
     witness_silent: bool,
+    arbitration: Arbitration,
+    /// What the fence's devices were last seen to do.
+    pub(super) fence: Option<fence::Report>,
 }
 
 impl Journal {
@@ -56,6 +65,7 @@ impl Journal {
             progress: None,
             database_trouble: None,
             history: History::begin(config),
+            recorder: Recorder::begin(config),
             said: None,
             liveness: None,
             reported_lost_records: 0,
@@ -65,6 +75,8 @@ impl Journal {
             timing: config.timing,
             began: None,
             witness_silent: false,
+            arbitration: config.arbitration,
+            fence: None,
         }
     }
 
@@ -74,6 +86,7 @@ impl Journal {
             Recorded::Authority(authority, why) => self.authority(*authority, *why),
             Recorded::Event(event) => self.event(event),
             Recorded::Action(action) => log_action(action),
+            Recorded::Node(_) | Recorded::Rested(_) => {}
             Recorded::NotTaken(action) => {
                 tracing::error!("the slow world had no room for {action:?}");
             }
@@ -87,15 +100,24 @@ impl Journal {
             );
         }
         for change in &noted.complete {
-            self.history.add(change);
+            self.changed(record.at, change);
+        }
+    }
+
+    /// A change of role is complete.
+    fn changed(&mut self, at: Instant, change: &Change) {
+        if self.history.add(change) {
+            let in_vain = history::in_vain(change);
+            self.recorder.incident(at, change.kind, in_vain);
         }
     }
 
     /// How things stand.
     pub fn snapshot(&mut self, snapshot: &Snapshot) {
         if let Some(change) = self.timeline.tick(snapshot.at) {
-            self.history.add(&change);
+            self.changed(snapshot.at, &change);
         }
+        self.recorder.tick(snapshot.at);
         let liveness = snapshot.status.peer;
         if self.liveness != Some(liveness) {
             match (self.liveness, liveness) {
@@ -129,7 +151,7 @@ impl Journal {
     fn witness(&mut self, now: Instant) {
         match self.witness_answers(now) {
             Some(false) if !self.witness_silent => {
-                tracing::warn!("{}", witness::SILENT);
+                tracing::warn!("{}", arbiters::witness_silent(self.arbitration));
                 self.witness_silent = true;
             }
             Some(true) if self.witness_silent => {
@@ -138,6 +160,37 @@ impl Journal {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Whether every device of the fence works, as far as can be told.
+    pub fn fence_works(&self) -> Option<bool> {
+        self.fence.as_ref().map(fence::works)
+    }
+
+    /// What the fence's devices were seen to do: said when one of them begins to fail, before it is
+    /// needed, when they work again, and what came of each order.
+    pub fn fence(&mut self, mut report: fence::Report) {
+        if let Some(snapshot) = &self.latest {
+            report.doubt(&snapshot.status);
+        }
+        let peer = &self.peer_name;
+        let failed = |report: &fence::Report| -> Vec<String> {
+            let troubled = report.seen.0.iter().filter(|seen| seen.trouble.is_some());
+            troubled.map(|seen| seen.device.clone()).collect()
+        };
+        let (before, now) = (self.fence.as_ref().map_or(Vec::new(), failed), failed(&report));
+        if report.ordered {
+            tracing::warn!("fence: {peer} was to be powered off and is {}", report.power());
+        }
+        if report.ordered || now != before {
+            report.seen.troubles().for_each(|trouble| tracing::warn!("fence: {trouble}"));
+            if !now.is_empty() {
+                tracing::warn!("{}", arbiters::fence_broken(self.arbitration));
+            } else if !before.is_empty() {
+                tracing::info!("the fence works again");
+            }
+        }
+        self.fence = Some(report);
     }
 
     /// One line for each reason on each link; `status` has the numbers.
@@ -207,6 +260,7 @@ impl Journal {
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { .. }
             | Event::ServicesSeen { .. }
+            | Event::FenceReported { .. }
             | Event::WitnessReplied { .. } => {}
         }
     }
@@ -218,6 +272,7 @@ fn log_action(action: &Action) {
         Action::Services { goal, .. } => tracing::info!("services: {goal:?}"),
         Action::SaveState { state, .. } => tracing::debug!("state to disk: {state:?}"),
         Action::ReleaseAddresses { .. } => tracing::info!("addresses: release"),
+        Action::PowerOffPeer { .. } => tracing::warn!("fence: power the peer off"),
         Action::SendHeartbeat(_)
         | Action::AskWitness(_)
         | Action::ProbeLan { .. }

@@ -7,15 +7,18 @@
 //! of a daemon that is no more.
 
 mod answer;
+mod arbiters;
 mod change;
 pub mod dead_man;
 mod explain;
+pub mod fence;
 mod history;
 mod journal;
 mod leaving;
 mod maintenance;
 mod offers;
 mod orders;
+mod recorder;
 mod recover;
 mod reload;
 mod status;
@@ -35,6 +38,7 @@ use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
+use crate::config::check::Seen;
 use crate::config::{Config, Mode};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
@@ -172,8 +176,11 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             let shared = Arc::clone(&shared);
             move |request| answer::answer(Arc::clone(&shared), request)
         }));
+        // What may still be held is stopped by the dead man when this process has ended: there is time
+        // for a recording only where nothing is.
         if tend(&shared, pulse, work).await? {
             dead_man.dismiss();
+            recorder::end(&shared).await;
         }
         Ok(())
     }))
@@ -236,16 +243,19 @@ fn prepare_interface(config: &Config) {
     }
 }
 
-/// What the running database server lacks for a pair, for `config check`.
+/// What the database server lacks for a pair, for `config check`.
 ///
 /// # Errors
 /// The system gives no runtime to ask with.
-pub fn check_database(config: &Config) -> std::io::Result<Vec<String>> {
-    let Some(postgres) = &config.postgres else { return Ok(Vec::new()) };
+pub fn check_database(config: &Config) -> std::io::Result<Seen> {
+    let Some(postgres) = &config.postgres else { return Ok(Seen::default()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut database = Database::new(postgres, &config.timing, &config.names, config.me);
-    let findings = runtime.block_on(database.check());
-    Ok(findings.iter().map(ToString::to_string).collect())
+    let found = runtime.block_on(database.check_host());
+    let (notes, findings): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|finding| finding.is_note());
+    let said = |found: Vec<_>| found.iter().map(ToString::to_string).collect();
+    Ok(Seen { findings: said(findings), notes: said(notes) })
 }
 
 /// The dead man of an earlier life holds the lock for a moment each time that it looks whether a

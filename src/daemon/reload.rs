@@ -46,8 +46,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         (old.pair != new.pair || old.names != new.names || old.me != new.me, "pair and nodes"),
         (
-            old.arbitration != new.arbitration || old.witness != new.witness,
-            "arbitration and the witness",
+            old.arbitration != new.arbitration
+                || old.witness != new.witness
+                || old.fence != new.fence,
+            "arbitration, the witness and the fence",
         ),
         (old.durability != new.durability, "durability"),
         (old.policy != new.policy, "failback and the limit of moves"),

@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::maintenance::Running;
 use super::offers;
 use super::witness;
+use super::{arbiters, fence};
 use crate::adapters::clock;
 use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
@@ -38,12 +39,13 @@ pub fn data(
     let Some(snapshot) = &journal.latest else { return head };
     let status = &snapshot.status;
     let answers = journal.witness_answers(now);
+    let missing = arbiters::missing(config, journal, now);
     let body = json!({
         "role": role(status.authority),
         "stance": stance(status.stance),
         "doing": if maintenance.is_some() { "in maintenance" } else { doing(status) },
         "why": status.why.to_string(),
-        "advice": advice(status).or_else(|| (answers == Some(false)).then_some(NO_WITNESS)),
+        "advice": advice(status).or(missing.map(|(_, advice)| advice)),
         "offers": offers::data(config, status, maintenance),
         "maintenance": maintenance.map(|running| running.data(now)),
         "since_ms": ms(now, status.since),
@@ -55,6 +57,8 @@ pub fn data(
         "peer_seen": peer(config, status, now),
         "links": snapshot.links.iter().map(|link| self::link(link, now)).collect::<Vec<_>>(),
         "witness": witness::data(config, snapshot, answers, now),
+        "fence": fence::data(status.fence, journal.fence.as_ref(), now),
+        "arbiter_missing": missing.map(|(what, _)| what),
         "lease_ms": status.lease_ends.map(|ends| ms(ends, now)),
         "certificate": {
             "held": status.certificate_ends.is_some(),
@@ -103,9 +107,6 @@ pub fn other_system(status: &Status) -> Option<Finding> {
     let (local, peer) = (status.database.system_id?, status.peer_says.as_ref()?.system_id?);
     Finding::systems(local, peer)
 }
-
-const NO_WITNESS: &str = "look at the witness, or at the way to it: it does not answer, and without \
-                          it a takeover would not be possible";
 
 /// What an administrator should do, if anything.
 fn advice(status: &Status) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 //! nothing.
 
 use crate::protocol::action::Action;
-use crate::protocol::event::{DatabaseState, Event, LanSeen, Presence};
+use crate::protocol::event::{DatabaseState, Event, LanSeen, PeerPower, Presence};
 use crate::protocol::health::Grade;
 use crate::protocol::heartbeat::{Heartbeat, Stance};
 use crate::protocol::identity::Term;
@@ -61,6 +61,11 @@ impl Timeline {
         self.change.as_ref()
     }
 
+    /// The change that the history does not have yet.
+    pub fn untold(&self) -> Option<&Change> {
+        self.change.as_ref().filter(|_| !self.told)
+    }
+
     /// Its marks, oldest first.
     pub fn marks(&self) -> &[Mark] {
         self.change.as_ref().map_or(&[], |change| &change.marks)
@@ -94,7 +99,10 @@ impl Timeline {
                 self.begun(record.at, action);
                 false
             }
-            Recorded::NotTaken(_) | Recorded::LanTrouble(_) => false,
+            Recorded::NotTaken(_)
+            | Recorded::LanTrouble(_)
+            | Recorded::Node(_)
+            | Recorded::Rested(_) => false,
         };
         let from = if began { 0 } else { before };
         noted.marks = self.marks().get(from..).map(<[Mark]>::to_vec).unwrap_or_default();
@@ -390,6 +398,9 @@ impl Timeline {
                 let text = format!("the witness granted term {}", reply.ledger.term());
                 self.mark_once(at, "granted", text);
             }
+            Event::FenceReported { power: PeerPower::Off, .. } if self.takes() => {
+                self.mark_once(at, "fenced", "the peer is powered off");
+            }
             Event::Announced { sent: true, .. } if !self.told => {
                 self.mark_once(at, "announced", "the LAN was told");
             }
@@ -400,6 +411,7 @@ impl Timeline {
             | Event::StateSaved { .. }
             | Event::ServicesSeen { .. }
             | Event::WitnessReplied { .. }
+            | Event::FenceReported { .. }
             | Event::Operator(_) => {}
         }
     }
@@ -412,11 +424,15 @@ impl Timeline {
             Action::HoldAddresses { .. } if self.takes() => {
                 self.mark_once(at, "proved", "the right to claim is proved again");
             }
+            Action::PowerOffPeer { .. } if self.takes() => {
+                self.mark_once(at, "fence", "the fence is to power the peer off");
+            }
             Action::SendHeartbeat(_)
             | Action::AskWitness(_)
             | Action::HoldAddresses { .. }
             | Action::ReleaseAddresses { .. }
             | Action::Announce { .. }
+            | Action::PowerOffPeer { .. }
             | Action::SaveState { .. }
             | Action::Database { .. }
             | Action::Services { .. } => {}

@@ -3,19 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::arbiters::witness_silent;
+use super::explain::span;
 use super::status::ms;
 use crate::config::Config;
 use crate::protocol::identity::NodeId;
-use crate::protocol::time::{Duration, Instant};
+use crate::protocol::time::Instant;
 use crate::protocol::timing::Timing;
 use crate::protocol::witness::{Ledger, Refusal, Verdict};
 use crate::pulse::report::Snapshot;
 
 /// Questions that may stay unanswered in a row, where nothing is urgent.
 const MISSED: u32 = 3;
-
-/// What a silent witness means.
-pub const SILENT: &str = "the witness does not answer: a takeover would not be possible";
 
 /// Does it answer? `None` when none is configured, or when it is too early to tell; `since` is when
 /// this daemon began to ask.
@@ -94,7 +93,7 @@ pub fn evidence(
         }
     }
     if answers == Some(false) {
-        lines.push(SILENT.to_owned());
+        lines.push(witness_silent(config.arbitration).to_owned());
     }
     lines
 }
@@ -137,12 +136,5 @@ fn sentence(refusal: Refusal) -> &'static str {
         Refusal::Excluded => "this node is excluded: it may lack rows",
         Refusal::NotHolder => "the role was granted to the peer since",
         Refusal::NoMemory => "it lost its memory, and waits until nothing of before is in force",
-    }
-}
-
-fn span(span: Duration) -> String {
-    match span.as_millis() {
-        ms @ 0..=9_999 => format!("{ms} ms"),
-        ms => format!("{} s", ms / 1000),
     }
 }

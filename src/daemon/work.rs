@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
+use super::fence;
 use super::journal::Journal;
 use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
 use crate::protocol::durable::Durable;
-use crate::protocol::event::{DatabaseState, Event, Ticket};
+use crate::protocol::event::{DatabaseState, Event, PeerPower, Ticket};
 use crate::protocol::heartbeat::Stance;
 use crate::protocol::identity::GroupId;
 use crate::protocol::lead::Authority;
@@ -41,11 +42,15 @@ impl Work {
         let (deeds, inbox) = mpsc::unbounded_channel();
         tokio::task::spawn_local(database(Arc::clone(shared), inbox));
         tokio::task::spawn_local(services(Arc::clone(shared)));
-        tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds));
+        let (fencing, orders) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(fence::tend(Arc::clone(shared), orders));
+        tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds, fencing));
         let kept = Arc::clone(shared);
         tokio::task::spawn_local(async move {
             while let Some(record) = records.recv().await {
-                journal(&kept).note(&record);
+                let mut journal = journal(&kept);
+                journal.note(&record);
+                journal.recorder.keep(record);
             }
         });
         let kept = Arc::clone(shared);
@@ -66,6 +71,7 @@ async fn dispatch(
     mut actions: mpsc::Receiver<Action>,
     saves: std::sync::mpsc::Sender<(Ticket, Durable)>,
     deeds: mpsc::UnboundedSender<(Ticket, DatabaseDeed)>,
+    fencing: mpsc::UnboundedSender<Ticket>,
 ) {
     while let Some(action) = actions.recv().await {
         match action {
@@ -81,6 +87,12 @@ async fn dispatch(
                 }
             }
             Action::Services { group: _, goal } => shared.services.set_goal(goal),
+            Action::PowerOffPeer { ticket } => {
+                if fencing.send(ticket).is_err() {
+                    let power = PeerPower::Unknown;
+                    tell(&shared.post, Event::FenceReported { ticket, power }).await;
+                }
+            }
             // The pulse does these itself.
             Action::SendHeartbeat(_)
             | Action::AskWitness(_)

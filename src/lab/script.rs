@@ -179,8 +179,11 @@ fn pause_host(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
     stage.world.host(active)?.freeze();
     let mut struck = Struck::at(fault);
     say.line(&format!("{} stands still, kernel and all", NODES[active]));
+    // An answer that was on its way is none of the other's.
+    let other = stage.other();
     wait_until(Duration::from_millis(1100), Duration::from_millis(5), || {
-        stage.watch.last_answer().is_some_and(|at| at > fault)
+        stage.watch.held_since(other, fault)
+            && stage.watch.last_answer().is_some_and(|at| at > fault)
     })?;
     let (thawed, wall) = (clock::now(), SystemTime::now());
     stage.world.cut_host(active, false)?;

@@ -1,8 +1,10 @@
 //! The switch between the hosts: which of its ports forward. Cutting is one netlink message per
 //! port; the other end keeps its carrier, as behind a real switch.
 
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, sleep};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -10,6 +12,9 @@ use super::clock;
 use super::namespaces;
 use super::netlink::Netlink;
 use crate::protocol::time::Instant;
+
+/// How long a port that was just plugged in may need until the kernel has seen its carrier.
+const CARRIER: Duration = Duration::from_secs(3);
 
 struct Order {
     ports: Vec<String>,
@@ -19,7 +24,7 @@ struct Order {
 /// A thread in the switch's namespace that sets its ports.
 pub struct Switch {
     orders: Option<Sender<Order>>,
-    done: Receiver<std::io::Result<Instant>>,
+    done: Receiver<io::Result<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,8 +41,8 @@ impl Switch {
                     Ok(netlink) => order
                         .ports
                         .iter()
-                        .try_for_each(|port| netlink.set_port_forwarding(port, order.forwarding)),
-                    Err(error) => Err(std::io::Error::other(error.to_string())),
+                        .try_for_each(|port| set_port(netlink, port, order.forwarding)),
+                    Err(error) => Err(io::Error::other(error.to_string())),
                 };
                 if report.send(outcome.map(|()| at)).is_err() {
                     return;
@@ -52,6 +57,23 @@ impl Switch {
         let orders = self.orders.as_ref().context("the switch is closed")?;
         orders.send(Order { ports: ports.to_vec(), forwarding })?;
         self.done.recv()?.context("set a port of the switch")
+    }
+}
+
+/// The kernel refuses to let a port forward before it has seen its carrier, which it looks for at
+/// its leisure.
+fn set_port(netlink: &Netlink, port: &str, forwarding: bool) -> io::Result<()> {
+    let began = clock::now();
+    loop {
+        match netlink.set_port_forwarding(port, forwarding) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENETDOWN)
+                    && clock::now().since(began) < CARRIER =>
+            {
+                sleep(Duration::from_millis(2));
+            }
+            ended => return ended,
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Node {
             && self.moves.down_since.is_some_and(|since| now.since(since) >= critical_down)
     }
 
-    fn ticket(&mut self) -> Ticket {
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.pending.next_ticket += 1;
         Ticket(self.pending.next_ticket)
     }

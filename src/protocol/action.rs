@@ -1,5 +1,7 @@
 //! What a node wants done. Every action ends in exactly one event that says what was seen.
 
+use serde::{Deserialize, Serialize};
+
 use super::durable::Durable;
 use super::event::{ServicesGoal, Ticket};
 use super::heartbeat::Heartbeat;
@@ -7,7 +9,7 @@ use super::identity::GroupId;
 use super::witness::Request;
 
 /// A deed for the outside world.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// Send on every link. (Ends in nothing: what the peer heard comes back as its echo.)
     SendHeartbeat(Heartbeat),
@@ -23,6 +25,12 @@ pub enum Action {
     },
     /// Send this to the witness; an answer comes as `WitnessReplied`, if one comes.
     AskWitness(Request),
+    /// Have the fence switch the peer off and see that it is; ends in `FenceReported`, within the
+    /// longest run that the times allow.
+    PowerOffPeer {
+        /// Names the ending.
+        ticket: Ticket,
+    },
     /// Have the addresses, their routes and source address, and renew their lifetime; ends in
     /// `AddressesSeen`.
     HoldAddresses {
@@ -63,7 +71,7 @@ pub enum Action {
 }
 
 /// What can be done to the database.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum DatabaseDeed {
     /// Start it as a standby: it recovers its own log and follows nobody.
     StartAsStandby,

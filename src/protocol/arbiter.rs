@@ -1,7 +1,9 @@
 //! The arbiter `lan`: the floating addresses stay unanswered and a reference answers (rules 5 to 8).
 //!
-//! One record per group. A witness or a fence would stand beside it, with the same two questions:
-//! does it consent to a takeover, and does it let an active node go on past its lease?
+//! One record per group. A witness (`grant`) or a fence (`fence`) stands beside it, with the same two
+//! questions: does it consent to a takeover, and does it let an active node go on past its lease?
+
+use serde::{Deserialize, Serialize};
 
 use super::event::{Answerer, LanSeen};
 use super::time::{Duration, Instant};
@@ -9,21 +11,33 @@ use super::timing::Timing;
 
 /// Whose word a takeover needs (rule 9). Whatever it is, an answer on the LAN for a floating address
 /// delays it (rule 6).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Arbitration {
-    /// A witness's grant is necessary; without one the LAN consents.
+    /// A witness's grant is necessary.
     pub witness: bool,
+    /// The peer is powered off first; beside a witness this may replace the grant.
+    #[serde(default)] // not in recordings of before there were fences
+    pub fence: bool,
 }
 
 impl Arbitration {
     /// The LAN alone: two hosts and nothing else.
-    pub const LAN: Arbitration = Arbitration { witness: false };
+    pub const LAN: Arbitration = Arbitration { witness: false, fence: false };
     /// A witness on a third host; the LAN only vetoes.
-    pub const WITNESS: Arbitration = Arbitration { witness: true };
+    pub const WITNESS: Arbitration = Arbitration { witness: true, fence: false };
+    /// A fence powers the peer off; the LAN only vetoes.
+    pub const FENCE: Arbitration = Arbitration { witness: false, fence: true };
+    /// A witness, and a fence for when it does not answer.
+    pub const WITNESS_AND_FENCE: Arbitration = Arbitration { witness: true, fence: true };
+
+    /// The LAN is the only arbiter.
+    pub fn is_lan(self) -> bool {
+        self == Arbitration::LAN
+    }
 }
 
 /// What the LAN has shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lan {
     /// The first of the probes for the floating addresses that are all unanswered.
     silent_since: Option<Instant>,
@@ -140,6 +154,11 @@ impl Lan {
         }
     }
 
+    /// The peer has lately probed for the addresses, as one does that is about to claim them.
+    pub fn is_wanted_by_peer(&self, now: Instant, timing: &Timing) -> bool {
+        self.peer_probed.is_some_and(|at| now.since(at) < timing.long_window)
+    }
+
     /// Does the LAN consent to claiming the addresses?
     ///
     /// `yields`: this node has the higher id, so the peer's probe for the same address wins
@@ -152,7 +171,8 @@ impl Lan {
         timing: &Timing,
     ) -> Proof {
         let recent = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < timing.long_window);
-        if recent(self.answered.map(|(at, _)| at)) || (yields && recent(self.peer_probed)) {
+        let wanted = yields && self.is_wanted_by_peer(now, timing);
+        if recent(self.answered.map(|(at, _)| at)) || wanted {
             return Proof::Refused;
         }
         let reference = match self.window(now, short_until, timing) {

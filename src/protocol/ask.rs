@@ -51,8 +51,9 @@ impl Node {
         let agreed = self.agreed(now);
         // Who does not see its references does not get in the way of a node that does (rule 8).
         // With a witness nobody gets in the way: it is asked first.
-        let on_the_lan =
-            self.setup.arbitration.witness || lan.on_the_lan(now, timing.long_validity);
+        let on_the_lan = self.setup.arbitration.witness
+            || !self.setup.references
+            || lan.on_the_lan(now, timing.long_validity);
         match self.authority {
             Authority::Joining | Authority::Held => None,
             Authority::Standby if quiet => {

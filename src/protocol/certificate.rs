@@ -1,6 +1,8 @@
 //! The in-sync certificate: how the standby holds it, and how the active node issues it, stops, and
 //! goes lone (rules 15 to 19).
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{DatabaseSeen, DatabaseState};
 use super::heartbeat::{Heartbeat, Stance};
 use super::sent::Sent;
@@ -8,7 +10,7 @@ use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// The standby's side: "you are a synchronous, caught-up replica", as a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Certificate {
     until: Option<Instant>,
 }
@@ -99,12 +101,15 @@ pub enum ArbiterWord {
     None,
     /// The witness has to be told first: it might name the peer later (C5).
     Awaited,
-    /// The peer can use no certificate any more (rule 17 d).
+    /// The peer has to be off first, or to say itself that it holds none: a certificate that only
+    /// time has ended might be used by a host whose clock stood still (rules 10 and 17 b, C13).
+    OffAwaited,
+    /// The peer can use no certificate any more (rule 17 c and d).
     PeerExcluded,
 }
 
 /// The active node's side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issuer {
     /// Certifying heartbeats leave.
     certifying: bool,
@@ -264,6 +269,7 @@ impl Issuer {
         let may = match sight.arbiter {
             ArbiterWord::None => self.none_outstanding(now),
             ArbiterWord::Awaited => false,
+            ArbiterWord::OffAwaited => self.confirmed_none,
             ArbiterWord::PeerExcluded => true,
         };
         if self.wants_lone && may {

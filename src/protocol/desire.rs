@@ -147,7 +147,7 @@ impl Node {
         let echoes_return = peer.echo.is_some_and(|echo| {
             self.sent.echoed(&echo).is_some() && echo.sequence >= self.orders.returned_from
         });
-        peer.session != told || echoes_return
+        peer.session != told || echoes_return || self.fence.off()
     }
 
     pub(super) fn follow(&self, now: Instant) -> Follow {

@@ -1,11 +1,13 @@
 //! What survives a crash of the host: written before it is spoken or relied on.
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::{Session, Term};
 use super::log::Branches;
 
 /// The node's memory on disk. `adapters::state_file` writes it; only the completion of a write
 /// makes a new value count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Durable {
     /// The highest term that this node claimed or followed.
     pub term: Term,

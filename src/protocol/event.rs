@@ -1,6 +1,8 @@
 //! What a node is told. Events are recorded as they come; only [`Event::Tick`] judges, and it comes
 //! after every queue has been drained, so that lateness of our own is never taken for silence.
 
+use serde::{Deserialize, Serialize};
+
 use super::durable::Durable;
 use super::heartbeat::Heartbeat;
 use super::identity::GroupId;
@@ -9,11 +11,11 @@ use super::time::Instant;
 use super::witness::Reply;
 
 /// Ties an action to the one event that ends it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// Something seen.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// Everything that had arrived was handed over: judge and act.
     Tick,
@@ -72,12 +74,30 @@ pub enum Event {
         /// Its answer.
         reply: Reply,
     },
+    /// A `PowerOffPeer` ended.
+    FenceReported {
+        /// The action.
+        ticket: Ticket,
+        /// What was seen of the peer's power.
+        power: PeerPower,
+    },
     /// An administrator's word.
     Operator(Order),
 }
 
+/// The peer's power, as the fence sees it after it was told to switch it off.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum PeerPower {
+    /// Every outlet of it was seen off after the order.
+    Off,
+    /// One was seen on after the order.
+    On,
+    /// Could not be done, or not be seen: it may be off or on.
+    Unknown,
+}
+
 /// On the LAN, without an address of our own (ARP for IPv4, neighbour discovery for IPv6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LanSeen {
     /// One probe for each floating address left.
     FloatingProbed {
@@ -110,7 +130,7 @@ pub enum LanSeen {
 }
 
 /// Whose hardware address answered for a floating address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Answerer {
     /// The peer's.
     Peer,
@@ -119,7 +139,7 @@ pub enum Answerer {
 }
 
 /// A group's addresses in the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Presence {
     /// Could not be looked at.
     Unknown,
@@ -132,7 +152,7 @@ pub enum Presence {
 }
 
 /// The local database.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DatabaseSeen {
     /// When the look began.
     pub at: Instant,
@@ -153,7 +173,7 @@ pub struct DatabaseSeen {
 }
 
 /// The peer's database as the local primary sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Replica {
     /// Flushed up to here, in bytes of log.
     pub flush: u64,
@@ -162,7 +182,7 @@ pub struct Replica {
 }
 
 /// What a database server is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum DatabaseState {
     /// Could not be looked at: it may be writable.
     Unknown,
@@ -178,7 +198,7 @@ pub enum DatabaseState {
 }
 
 /// A group's services.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ServicesSeen {
     /// What the services adapter was last told to reach.
     pub goal: ServicesGoal,
@@ -189,7 +209,7 @@ pub struct ServicesSeen {
 }
 
 /// Which of a group's services should run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ServicesGoal {
     /// Those with `run_on` standby or both.
     Standby,
@@ -200,7 +220,7 @@ pub enum ServicesGoal {
 }
 
 /// An administrator's order; the control socket has checked who gives it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Take the role without a certificate: ends `held`, still asks the arbiter.
     TakeAnyway,

@@ -82,9 +82,21 @@ impl Node {
             promoted: claim.is_some_and(|claim| claim.promoting),
             proof: self.proof(now),
             failed: claim.is_none_or(|claim| claim.failed)
-                || now.since(self.since) >= self.setup.timing.step_deadline
+                || now.since(self.since) >= self.patience_of_taking(now)
                 || self.nobody_to_take_back_from(now),
             done: self.groups.iter().all(|group| group.presence == Presence::Held),
+        }
+    }
+
+    /// How long the role may take to be taken. A fence that is asked after the promotion has its
+    /// own time, for which the promoted database is kept (rule 27).
+    fn patience_of_taking(&self, now: Instant) -> Duration {
+        let timing = &self.setup.timing;
+        let handed = self.claim.is_some_and(|claim| claim.basis.is_handover());
+        if self.setup.arbitration.fence && handed && !self.agreed(now) {
+            timing.step_deadline + timing.certificate + timing.fence_delay
+        } else {
+            timing.step_deadline
         }
     }
 
@@ -312,11 +324,12 @@ impl Node {
     pub(super) fn follows_directly(&self) -> bool {
         let Some(peer) = &self.peer.last else { return false };
         let same_branch = match (self.stated_log(), &peer.log) {
-            (Some(mine), Some(theirs)) => {
-                mine.timeline == theirs.timeline
-                    && mine.branch.is_some()
-                    && mine.branch == theirs.branch
-            }
+            (Some(mine), Some(theirs)) if mine.timeline == theirs.timeline => match mine.branch {
+                Some(_) => mine.branch == theirs.branch,
+                // A branch of this node's own has a name from before it began: what has none came
+                // from the peer, and is given the peer's name as soon as that can be written.
+                None => theirs.branch.is_some() && mine.relation(theirs) != Relation::Diverged,
+            },
             (Some(_) | None, _) => false,
         };
         same_branch || self.with_mine(|mine| compare::contained(mine, peer)) == Some(true)
@@ -376,17 +389,19 @@ impl Node {
         for group in &self.groups {
             let answer = if self.authority == Authority::Active {
                 // Past the lease, what nobody can have taken yet is still this node's (rule 8).
+                let arbitration = self.setup.arbitration;
                 let ours = agreed
-                    || if self.setup.arbitration.witness {
+                    || self.fence.off()
+                    || if arbitration.witness {
                         self.grant.holds(now)
                     } else {
-                        self.holds_or_held_lately(now, group)
+                        arbitration.fence || self.holds_or_held_lately(now, group)
                     };
                 if ours { Proof::Given } else { Proof::Open }
             } else if agreed {
                 group.lan.unclaimed(now, handover, timing)
-            } else if self.setup.arbitration.witness {
-                self.granted(now).and(group.lan.unclaimed(now, false, timing))
+            } else if !self.setup.arbitration.is_lan() {
+                self.word_on_attempt(now).and(group.lan.unclaimed(now, false, timing))
             } else {
                 group.lan.consent(now, self.short_until(), self.yields(), timing)
             };
@@ -396,7 +411,7 @@ impl Node {
     }
 
     /// The witness's word on an attempt (rule 9). A refusal before the promotion only postpones it.
-    fn granted(&self, now: Instant) -> Proof {
+    pub(super) fn granted(&self, now: Instant) -> Proof {
         if self.grant.holds(now) {
             Proof::Given
         } else if self.authority == Authority::Taking && self.grant.is_refused() {
@@ -425,30 +440,36 @@ impl Node {
     }
 
     /// The higher node id yields when both claim (rule 8).
-    fn yields(&self) -> bool {
+    pub(super) fn yields(&self) -> bool {
         self.setup.me == NodeId::B
     }
 
     /// The lease holds, or the arbiter vouches for this node (rules 2 and 7).
     fn entitled(&self, now: Instant) -> bool {
-        if self.setup.arbitration.witness {
-            return self.lease.holds(now) || self.grant.holds(now);
+        let arbitration = self.setup.arbitration;
+        if self.lease.holds(now) || self.fence.off() {
+            return true;
+        }
+        if arbitration.witness {
+            return self.grant.holds(now);
+        }
+        if arbitration.fence {
+            // The peer cannot serve before it has powered this node off (rule 10, C13).
+            return self.lan_works(now);
         }
         let validity = self.validity(now);
         // Two owners whose LAN has healed and who do not hear each other: one of them has to go,
         // and both must come to the same answer (rule 8).
         // Longer than a dead daemon's kernel keeps an address.
         let settled = self.setup.timing.lifetime_worst() + self.setup.timing.lost_after;
-        let doubled = self.yields() && self.groups.iter().any(|group| group.lan.peer_owns(settled));
-        if doubled && !self.lease.holds(now) {
+        if self.yields() && self.groups.iter().any(|group| group.lan.peer_owns(settled)) {
             return false;
         }
         // On the LAN it is the held address that keeps a taker away: a reference's answer vouches
         // only together with it.
-        self.lease.holds(now)
-            || self.groups.iter().all(|group| {
-                group.lan.on_the_lan(now, validity) && self.holds_or_held_lately(now, group)
-            })
+        self.groups.iter().all(|group| {
+            group.lan.on_the_lan(now, validity) && self.holds_or_held_lately(now, group)
+        })
     }
 
     /// The addresses are held, or were so lately that no taker's silent window fits in between.

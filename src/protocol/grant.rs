@@ -3,6 +3,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::Action;
 use super::identity::{NodeId, Term};
 use super::lead::{Authority, Basis};
@@ -13,7 +15,7 @@ use super::timing::Timing;
 use super::witness::{Ledger, Refusal, Reply, Request, Verdict, Wish};
 
 /// One request that left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Asked {
     sequence: u64,
     wish: Wish,
@@ -21,7 +23,7 @@ struct Asked {
 }
 
 /// What this session knows of the witness.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
     last: u64,
     ticket: u64,
@@ -43,7 +45,7 @@ pub struct Grant {
 }
 
 /// The newest request of one kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Mark {
     asked: u64,
     asked_at: Instant,

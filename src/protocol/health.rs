@@ -1,8 +1,12 @@
 //! How well a node can do its job: one value, totally ordered, so that a comparison cannot
 //! oscillate (each node compares the same two numbers and gets the same answer).
 
+use serde::{Deserialize, Serialize};
+
 /// A node's health for a group; greater is better.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Health {
     /// The database can serve or stand by; the worst thing to lose.
     pub database: Grade,
@@ -13,7 +17,9 @@ pub struct Health {
 }
 
 /// Unknown is not fine, and not failed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub enum Grade {
     /// Seen broken.
     Failed,

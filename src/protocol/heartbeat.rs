@@ -2,13 +2,15 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::health::{Grade, Health};
 use super::identity::{NodeId, Session, Term};
 use super::log::Log;
 use super::time::Duration;
 
 /// One heartbeat. Everything in it that others rely on is on the sender's disk (P3).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The sender.
     pub node: NodeId,
@@ -63,7 +65,7 @@ impl Heartbeat {
 }
 
 /// Proof of the way back: which heartbeat of the receiver the sender has heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Echo {
     /// The receiver's session.
     pub session: Session,
@@ -74,7 +76,7 @@ pub struct Echo {
 }
 
 /// What a node is doing, as its peer must know it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Stance {
     /// Booted, woken or given up; finding out who leads.
     Joining,
@@ -110,7 +112,7 @@ impl Stance {
 }
 
 /// What a heartbeat promises its receiver (rules 1 and 3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Promise {
     /// Nothing.
     None,
@@ -123,7 +125,7 @@ pub enum Promise {
 }
 
 /// One group as the sender has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GroupReport {
     /// It holds the group's addresses.
     pub serving: bool,

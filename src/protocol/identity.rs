@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One of the two nodes, in the order of the configuration file; `A` is the lower id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum NodeId {
     /// The first node of the file.
     A,
@@ -44,11 +46,11 @@ impl fmt::Display for NodeId {
 }
 
 /// One life of a daemon: a random number drawn at its start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Session(pub u64);
 
 /// A claim to lead, ordered: (counter, node), so that no two nodes ever hold the same one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Term {
     /// Grows with every claim.
     pub counter: u64,
@@ -73,7 +75,7 @@ impl fmt::Display for Term {
 }
 
 /// A set of floating addresses and services that moves as one. There is one today, `main`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct GroupId(pub u8);
 
 impl GroupId {

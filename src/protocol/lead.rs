@@ -4,12 +4,14 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::arbiter::Proof;
 use super::peer::View;
 pub use super::why::{Reason, Why};
 
 /// What this node may do about the role.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Authority {
     /// Booted, woken or given up: finding out who leads.
     Joining,
@@ -77,7 +79,7 @@ pub enum Comparison {
 }
 
 /// Whose word lets this node take the role.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Basis {
     /// The peer's promise while both join (rule 14).
     Agreement,

@@ -1,5 +1,7 @@
 //! The active node's lease: what the peer's promise is worth here (rules 1 to 3).
 
+use serde::{Deserialize, Serialize};
+
 use super::heartbeat::{Heartbeat, Promise};
 use super::identity::Session;
 use super::peer::does_nothing;
@@ -8,7 +10,7 @@ use super::time::Instant;
 use super::timing::Timing;
 
 /// Until when the peer is bound not to take over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lease {
     until: Option<Instant>,
     /// The peer's session that has left the pair (rule 3), which replaces the lease.

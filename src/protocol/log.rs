@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Term;
 
 /// The end of one timeline: the next one begins at `at`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fork {
     /// The timeline that ended.
     pub timeline: u32,
@@ -16,7 +18,7 @@ pub struct Fork {
 }
 
 /// The end of a write-ahead log, with the branches it came through.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Log {
     /// The timeline that it is on.
     pub timeline: u32,
@@ -113,7 +115,7 @@ fn same_branch(mine: Option<Term>, theirs: Option<Term>) -> bool {
 }
 
 /// Which served term began which timeline: the newest [`Branches::REMEMBERED`], oldest first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Branches([Option<(u32, Term)>; Branches::REMEMBERED]);
 
 impl Branches {

@@ -1,6 +1,7 @@
 //! The decision, pure: `Node::handle(now, event) -> Vec<Action>` and `Node::next_deadline()`.
 //!
-//! No clock, socket, file, randomness, log or async; core and alloc only (checked in CI).
+//! No clock, socket, file, randomness, log or async; core, alloc and serde's derives only (checked in
+//! CI). By these an event, an action or a whole node can be recorded; in which format is not known here.
 //! The rules are those of the failover protocol, cited as "rule N" at the line that obeys them.
 
 mod act;
@@ -13,6 +14,7 @@ mod desire;
 pub mod durable;
 pub mod event;
 mod evidence;
+pub mod fence;
 pub mod grant;
 pub mod health;
 pub mod heartbeat;

@@ -5,6 +5,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::DatabaseState;
 use super::health::{Grade, Health};
 use super::heartbeat::{Promise, Stance};
@@ -16,7 +18,7 @@ use super::time::{Duration, Instant};
 use super::timing::Timing;
 
 /// What the pair's administrator wants moved without being asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Policy {
     /// Where the role belongs; `None`: wherever it is.
     pub preferred: Option<NodeId>,
@@ -73,7 +75,7 @@ impl fmt::Display for Hindrance {
 }
 
 /// What a node remembers of moves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
     ordered_until: Option<Instant>,
     peer_better_since: Option<Instant>,

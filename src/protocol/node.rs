@@ -6,6 +6,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, DatabaseDeed};
 use super::arbiter::{Arbitration, Lan};
 use super::certificate::{Certificate, HoldsBy, Issuer};
@@ -14,6 +16,7 @@ use super::event::{
     DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal, ServicesSeen,
     Ticket,
 };
+use super::fence::Fence;
 use super::grant::Grant;
 use super::health::Grade;
 use super::heartbeat::{Heartbeat, Stance};
@@ -28,7 +31,7 @@ use super::timing::Timing;
 use super::witness::Reply;
 
 /// What a node is given at its start; nothing else is learnt from outside but events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setup {
     /// Which node this is.
     pub me: NodeId,
@@ -64,7 +67,7 @@ pub struct Setup {
 }
 
 /// What a commit waits for, and what a node may do alone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Durability {
     /// Never promote a replica that may lack rows.
     Strict,
@@ -75,7 +78,7 @@ pub enum Durability {
 }
 
 /// One node's judgement. Pure: the same events at the same times give the same actions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     pub(super) setup: Setup,
     pub(super) durable: Durable,
@@ -98,6 +101,8 @@ pub struct Node {
     pub(super) issuer: Issuer,
     pub(super) moves: Moves,
     pub(super) grant: Grant,
+    #[serde(default = "Fence::unasked")]
+    pub(super) fence: Fence,
 
     pub(super) database: DatabaseSeen,
     pub(super) groups: Vec<Group>,
@@ -108,7 +113,7 @@ pub struct Node {
 }
 
 /// The attempt, or the role, under one term.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// The claimed term.
     pub term: Term,
@@ -127,7 +132,7 @@ pub struct Claim {
 }
 
 /// One group's facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub presence: Presence,
     /// When the addresses were last known to be held, if they are not now.
@@ -147,7 +152,7 @@ pub(super) struct Group {
 }
 
 /// What administrators have ordered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub leave: bool,
     pub take_anyway: bool,
@@ -158,7 +163,7 @@ pub(super) struct Orders {
 }
 
 /// Actions whose ending has not been seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub next_ticket: u64,
     pub save: Option<(Ticket, Instant)>,
@@ -168,7 +173,7 @@ pub(super) struct Pending {
 }
 
 /// When turns happen, and when they should have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct TurnClock {
     pub last: Instant,
     pub due: Instant,
@@ -212,6 +217,7 @@ impl Node {
             issuer: Issuer::new(now, durable.peer_excluded, &setup.timing),
             moves: Moves::new(now),
             grant: Grant::new(now),
+            fence: Fence::new(now),
             database: unseen(now),
             groups: vec![group; setup.groups],
             orders: Orders { returned_from: 1, ..Orders::default() },
@@ -219,6 +225,11 @@ impl Node {
             clock: TurnClock { last: now, due: now, heartbeat_due: now, said: Stance::Joining },
             setup,
         }
+    }
+
+    /// What it was given at its start, and when that was.
+    pub fn began(&self) -> (&Setup, Instant) {
+        (&self.setup, self.started)
     }
 
     /// Takes one event; returns what must now be done, in this order. Only `Tick` judges.
@@ -267,6 +278,9 @@ impl Node {
                 }
             }
             Event::WitnessReplied { reply } => self.witness_replied(reply),
+            Event::FenceReported { ticket, power } => {
+                self.fence.report(now, ticket, power, &self.setup.timing);
+            }
             Event::Operator(order) => self.ordered(now, order),
         }
         Vec::new()
@@ -282,9 +296,11 @@ impl Node {
             && self.database.state == DatabaseState::Standby
             && !self.orders.leave
             && self.durable.leaving.is_none();
+        let same_life = self.peer.is_in(heartbeat.session);
         if !self.peer.hear(heartbeat, at, echoed) {
             return;
         }
+        self.fence.hear(at, same_life, echoed.is_some(), &self.setup.timing);
         let Some(heartbeat) = self.peer.last.as_ref() else { return };
         self.lease.hear(heartbeat, at, echoed, &self.setup.timing);
         let holds_by = match (self.moves.handed_over, standing_by) {

@@ -1,7 +1,9 @@
 //! What is known of the peer from its heartbeats: alive, both ways or one, doing what.
 
+use serde::{Deserialize, Serialize};
+
 use super::heartbeat::{Echo, Heartbeat, Stance};
-use super::identity::Term;
+use super::identity::{Session, Term};
 use super::sent::Sent;
 use super::time::{Duration, Instant};
 use super::timing::Timing;
@@ -62,7 +64,7 @@ impl Patience {
 }
 
 /// Everything heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
     /// The newest heartbeat.
     pub last: Option<Heartbeat>,
@@ -98,7 +100,7 @@ impl Peer {
     /// Takes a heartbeat that arrived at `at`; `echoed` is the own one that it proves heard.
     /// Returns whether it is newer than all before.
     pub fn hear(&mut self, heartbeat: Heartbeat, at: Instant, echoed: Option<Sent>) -> bool {
-        let same_life = self.last.as_ref().is_some_and(|last| last.session == heartbeat.session);
+        let same_life = self.is_in(heartbeat.session);
         if same_life && self.last.as_ref().is_some_and(|last| last.sequence >= heartbeat.sequence) {
             return false;
         }
@@ -128,6 +130,17 @@ impl Peer {
         }
         self.last = Some(heartbeat);
         true
+    }
+
+    /// It was last heard in this life.
+    pub fn is_in(&self, session: Session) -> bool {
+        self.last.as_ref().is_some_and(|last| last.session == session)
+    }
+
+    /// The later of the beginnings of its life, as far as it was heard, and of this node's or of its
+    /// last stall's end.
+    pub fn settled_from(&self) -> Instant {
+        self.session_at.max(self.awake_since)
     }
 
     /// This node was stalled until now: silence counts from here.

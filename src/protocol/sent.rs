@@ -1,11 +1,15 @@
 //! What this node has sent: an echo is worth the time at which the echoed heartbeat left.
 
+use alloc::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
 use super::heartbeat::Echo;
 use super::identity::Session;
 use super::time::Instant;
 
 /// One heartbeat that left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sent {
     sequence: u64,
     /// When it left.
@@ -14,12 +18,13 @@ pub struct Sent {
     pub echoed_receipt: Option<Instant>,
 }
 
-/// The latest heartbeats of this session, newest overwriting oldest.
-#[derive(Clone, Debug)]
+/// The latest heartbeats of this session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SentLog {
     session: Session,
     last: u64,
-    ring: [Option<Sent>; SentLog::REMEMBERED],
+    /// Oldest first; at most [`SentLog::REMEMBERED`].
+    sent: VecDeque<Sent>,
 }
 
 impl SentLog {
@@ -28,7 +33,7 @@ impl SentLog {
 
     /// Of a session that has sent nothing.
     pub fn new(session: Session) -> Self {
-        SentLog { session, last: 0, ring: [None; Self::REMEMBERED] }
+        SentLog { session, last: 0, sent: VecDeque::with_capacity(Self::REMEMBERED) }
     }
 
     /// The newest sequence; zero before the first.
@@ -39,15 +44,17 @@ impl SentLog {
     /// Notes that a heartbeat leaves now; returns its sequence.
     pub fn note(&mut self, at: Instant, echoed_receipt: Option<Instant>) -> u64 {
         self.last += 1;
-        let sent = Sent { sequence: self.last, at, echoed_receipt };
-        self.ring[(self.last % Self::REMEMBERED as u64) as usize] = Some(sent);
+        if self.sent.len() == Self::REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(Sent { sequence: self.last, at, echoed_receipt });
         self.last
     }
 
     /// The heartbeat that `echo` proves to have arrived; `None` for another session's, a forgotten
     /// or an invented one.
     pub fn echoed(&self, echo: &Echo) -> Option<Sent> {
-        let sent = self.ring[(echo.sequence % Self::REMEMBERED as u64) as usize]?;
-        (echo.session == self.session && sent.sequence == echo.sequence).then_some(sent)
+        let is_it = |sent: &&Sent| echo.session == self.session && sent.sequence == echo.sequence;
+        self.sent.iter().rev().find(is_it).copied()
     }
 }

@@ -1,6 +1,7 @@
 //! A snapshot for people and for the daemon's records; no decision reads it.
 
 use super::event::{DatabaseSeen, DatabaseState, Presence, ServicesSeen};
+use super::fence::FenceSight;
 use super::health::{Grade, Health};
 use super::heartbeat::{GroupReport, Heartbeat, Stance};
 use super::identity::Term;
@@ -58,6 +59,8 @@ pub struct Status {
     pub answered: Option<super::event::Answerer>,
     /// What the witness says; `None` when none is configured.
     pub witness: Option<WitnessSight>,
+    /// What the fence says; `None` when none is configured.
+    pub fence: Option<FenceSight>,
     /// The database.
     pub database: DatabaseSeen,
     /// The addresses, per group.
@@ -115,6 +118,7 @@ impl Node {
                 heard: self.grant.heard().copied(),
                 grant_ends: self.grant.ends().filter(|ends| *ends > now),
             }),
+            fence: self.setup.arbitration.fence.then(|| self.fence.sight()),
             database: self.database.clone(),
             presence: self.groups.iter().map(|group| group.presence).collect(),
             services: self.groups.iter().map(|group| group.services).collect(),
@@ -131,6 +135,14 @@ impl Node {
     /// several, and the last one's reason does not tell why the first was left.
     pub fn path(&self) -> &[(Authority, Why)] {
         &self.path
+    }
+
+    /// What a turn decided that began with `before`: the authorities that it entered, and the reason in
+    /// which it ended.
+    pub fn decided(&self, before: (Authority, Why)) -> impl Iterator<Item = (Authority, Why)> + '_ {
+        let after = self.authority();
+        let settled = (after != before && self.path.last() != Some(&after)).then_some(after);
+        self.path.iter().copied().chain(settled)
     }
 
     pub(super) fn health(&self, now: Instant, index: usize) -> Health {

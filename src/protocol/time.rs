@@ -1,11 +1,15 @@
 //! Time as the protocol sees it: a reading of the boot-time clock, passed in, never asked for.
 
+use serde::{Deserialize, Serialize};
+
 pub use core::time::Duration;
 
 /// A reading of `CLOCK_BOOTTIME` (it counts suspended time), in nanoseconds.
 ///
 /// Own type, so that a test can make one up and no wall clock can slip in.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::arbiter::Arbitration;
 use super::time::Duration;
 
 /// The pair's times. Symbols in brackets are those of the inequalities below.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Timing {
     /// Between two heartbeats (I).
     pub interval: Duration,
@@ -52,6 +54,12 @@ pub struct Timing {
     pub grant: Duration,
     /// Between two renewals of the grant.
     pub grant_renewal: Duration,
+    /// Longest run of the fence, from the order to its report (F).
+    #[serde(default)]
+    pub fence: Duration,
+    /// How much later than the active node a standby orders the fence, so that never both are off.
+    #[serde(default)]
+    pub fence_delay: Duration,
     /// A step that takes longer than this is given up.
     pub step_deadline: Duration,
     /// The critical services may be down for this long before the node's health falls.
@@ -109,6 +117,19 @@ impl Timing {
     /// without an echo (rule 21).
     pub fn unechoed_after(&self) -> Duration {
         self.lost_after + self.round_trip()
+    }
+
+    /// The least `fence_delay` (inequality 11): by then the fence has done what an active node that
+    /// lost the peer at the same moment had ordered.
+    pub fn least_fence_delay(&self) -> Duration {
+        self.fence + self.unechoed_after().saturating_sub(self.lost_after)
+    }
+
+    /// From the last certifying heartbeat to the peer seen off, at worst (inequality 7): it is not
+    /// ordered while a dead daemon's address still answers (rule 6).
+    pub fn fenced_takeover(&self) -> Duration {
+        let ordered = self.lost_after + self.fence_delay.max(self.lan_window);
+        self.round_trip() + ordered + self.fence
     }
 
     fn shrunk(&self, span: Duration) -> Duration {
@@ -254,6 +275,26 @@ impl Timing {
                 self.grant_usable(),
                 self.grant_renewal + self.arbiter,
                 ("grant", self.unshrunk(grant)),
+            );
+        }
+        if arbitration.fence {
+            let certificate = self.fenced_takeover();
+            at_least(
+                7,
+                "certificate (less drift) >= 2 (interval + delay) + lost_after + the longer of \
+                 fence_delay and lan_window + fence",
+                "a healthy standby is held after a lasting fault",
+                self.certificate_usable(),
+                certificate,
+                ("certificate", self.unshrunk(certificate)),
+            );
+            at_least(
+                11,
+                "fence_delay >= fence + 2 (interval + delay)",
+                "both nodes power each other off",
+                self.fence_delay,
+                self.least_fence_delay(),
+                ("fence_delay", self.least_fence_delay()),
             );
         }
         let grace = self.stretched(self.lost_after) + round;

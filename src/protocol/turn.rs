@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::action::{Action, DatabaseDeed};
+use super::arbiter::Arbitration;
 use super::certificate::{ArbiterWord, Sight};
 use super::compare;
 use super::event::DatabaseState;
@@ -56,6 +57,7 @@ impl Node {
         self.act(now, &mut actions);
         self.probe(now, &mut actions);
         self.ask_witness(now, &mut actions);
+        self.order_fence(now, &mut actions);
         self.speak(now, &mut actions);
         self.clock.last = now;
         self.clock.due = self.deadline_after(now);
@@ -93,7 +95,11 @@ impl Node {
                     self.retry_at = self.retry_at.max(now + timing.lost_after * 2);
                 }
             }
-            Authority::Held | Authority::Asking => self.claim = None,
+            Authority::Held => self.claim = None,
+            Authority::Asking => {
+                self.claim = None;
+                self.begin_asking(now);
+            }
             Authority::Standby => {
                 if matches!(why, Why::PromiseLapsed | Why::AddressAnswered) {
                     self.retry_at = now + timing.lost_after;
@@ -108,6 +114,10 @@ impl Node {
                     self.lease.lapse();
                 }
                 self.claim = Some(self.new_claim(why));
+                if why == Why::Consent && self.setup.arbitration.witness && !self.grant.holds(now) {
+                    // By an "off" alone: the loss is stated (rule 17 d).
+                    self.certificate.forget();
+                }
             }
             Authority::Giving => {
                 if let Why::HandingOver(reason) = why {
@@ -193,12 +203,16 @@ impl Node {
 
     /// What the arbiter has to say to acknowledging alone (rules 9 and 17).
     fn word_of_the_arbiter(&self, now: Instant) -> ArbiterWord {
-        if !self.setup.arbitration.witness {
-            ArbiterWord::None
-        } else if self.grant.holds(now) && self.grant.excludes_peer() {
+        let Arbitration { witness, fence } = self.setup.arbitration;
+        let off = self.fence.off();
+        let told = self.grant.excludes_peer() && (self.grant.holds(now) || off);
+        let strict = self.setup.durability == Durability::Strict;
+        if (witness && told) || (!witness && off) {
             ArbiterWord::PeerExcluded
-        } else if self.setup.durability == Durability::Strict {
+        } else if strict && witness {
             ArbiterWord::Awaited
+        } else if strict && fence {
+            ArbiterWord::OffAwaited
         } else {
             ArbiterWord::None
         }
@@ -251,6 +265,7 @@ impl Node {
         at(Some(self.pending.database_retry));
         at(self.witness_due());
         at(self.grant.ends());
+        self.fence_due().into_iter().for_each(&mut at);
         match self.authority {
             Authority::Asking | Authority::Taking => {
                 for group in &self.groups {

@@ -3,11 +3,13 @@
 //! This is its whole rule, and the words between it and the nodes. *Grant*, *exclude* and *clear* are
 //! separate; asking is not taking; nothing is answered before it is durable ([`Witness::handle`]).
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::{NodeId, Session, Term};
 use super::time::{Duration, Instant};
 
 /// What a node asks the witness.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// Who asks.
     pub node: NodeId,
@@ -29,7 +31,7 @@ pub struct Request {
 }
 
 /// What is wanted of the witness.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Wish {
     /// To know how things are; changes nothing.
     Query,
@@ -47,7 +49,7 @@ pub enum Wish {
 }
 
 /// What the witness answers, bound to one request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reply {
     /// Who asked.
     pub node: NodeId,
@@ -64,7 +66,7 @@ pub struct Reply {
 }
 
 /// What became of a wish.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Verdict {
     /// Nothing: the session was not known yet. The ticket is to be used from now on.
     Introduced,
@@ -75,7 +77,7 @@ pub enum Verdict {
 }
 
 /// Why a wish was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Refusal {
     /// The term is lower than the one on record: the asker is to raise its own (C16).
     LowerTerm,
@@ -90,7 +92,7 @@ pub enum Refusal {
 }
 
 /// What the witness keeps of one pair, on disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// Who was granted the role last.
     pub holder: Option<Holder>,
@@ -99,7 +101,7 @@ pub struct Ledger {
 }
 
 /// The last grant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Holder {
     /// To whom.
     pub node: NodeId,

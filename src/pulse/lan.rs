@@ -161,6 +161,7 @@ impl Lan {
             | Action::Announce { .. }
             | Action::SendHeartbeat(_)
             | Action::AskWitness(_)
+            | Action::PowerOffPeer { .. }
             | Action::SaveState { .. }
             | Action::Database { .. }
             | Action::Services { .. } => {}

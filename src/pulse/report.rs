@@ -27,6 +27,9 @@ const SNAPSHOTS: usize = 16;
 /// A second or two of a busy pair.
 const RECORDS: usize = 4096;
 
+/// The whole node is among the records at least this often.
+const NODE_EVERY: Duration = Duration::from_secs(10);
+
 /// How things stand.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -69,8 +72,10 @@ pub struct Lost {
 }
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Record {
+    /// Counted from the start of the pulse: where one is missing, one was lost.
+    pub number: u64,
     /// When; for an event, the time with which the node was given it.
     pub at: Instant,
     /// What.
@@ -78,14 +83,18 @@ pub struct Record {
 }
 
 /// What happened. The `Event`s, in their order and with their times, replay the node.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Recorded {
+    /// The node as it is now: what follows replays from here.
+    Node(Box<Node>),
     /// The node was given this.
     Event(Event),
     /// The node wanted this, and it was begun.
     Action(Action),
     /// The node wanted this, and the slow world had no room for it.
     NotTaken(Action),
+    /// The node wanted this, and the LAN has nothing to ask with while this node stands by.
+    Rested(Action),
     /// The node's authority, or its reason, changed to this.
     Authority(Authority, Why),
     /// Why something on the LAN failed.
@@ -109,6 +118,10 @@ pub(super) struct Reporter {
     lost: Lost,
     /// Not told yet.
     waiting: Vec<Record>,
+    /// Of the next record.
+    number: u64,
+    /// When the whole node was recorded last, and how many records had been lost then.
+    node: Option<(Instant, u64)>,
     /// Something among them is news.
     news: bool,
     published: Option<(Instant, Status)>,
@@ -142,6 +155,8 @@ impl Reporter {
             lateness: Lateness::default(),
             lost: Lost::default(),
             waiting: Vec::with_capacity(RECORDS),
+            number: 0,
+            node: None,
             news: false,
             published: None,
             conditions: Default::default(),
@@ -153,7 +168,20 @@ impl Reporter {
             self.tell();
         }
         self.news |= is_news(&what);
-        self.waiting.push(Record { at, what });
+        self.waiting.push(Record { number: self.number, at, what });
+        self.number += 1;
+    }
+
+    /// Records the whole node now and then, and after records were lost: without it the following ones
+    /// cannot be replayed. To be called between two turns.
+    pub fn begin_again(&mut self, now: Instant, node: &Node) {
+        let lost = self.lost.records;
+        let fresh =
+            self.node.is_some_and(|(at, before)| before == lost && now.since(at) < NODE_EVERY);
+        if !fresh {
+            self.node = Some((now, lost));
+            self.record(now, Recorded::Node(Box::new(node.clone())));
+        }
     }
 
     /// Hands over every record.
@@ -225,6 +253,7 @@ impl Reporter {
 fn is_news(what: &Recorded) -> bool {
     match what {
         Recorded::Authority(..) | Recorded::NotTaken(_) | Recorded::LanTrouble(_) => true,
+        Recorded::Node(_) | Recorded::Rested(_) => false,
         Recorded::Action(action) => match action {
             Action::SendHeartbeat(_)
             | Action::ProbeLan { .. }
@@ -234,6 +263,7 @@ fn is_news(what: &Recorded) -> bool {
             Action::ReleaseAddresses { .. }
             | Action::SaveState { .. }
             | Action::Database { .. }
+            | Action::PowerOffPeer { .. }
             | Action::Services { .. } => true,
         },
         Recorded::Event(event) => match event {
@@ -247,6 +277,7 @@ fn is_news(what: &Recorded) -> bool {
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { ticket: Some(_), .. }
             | Event::ServicesSeen { .. }
+            | Event::FenceReported { .. }
             | Event::Operator(_) => true,
         },
     }
@@ -275,6 +306,7 @@ fn headline(status: &Status) -> Status {
             heard: sight.heard.map(|(_, reply)| (Instant::ZERO, Reply { sequence: 0, ..reply })),
             grant_ends: sight.grant_ends.map(|_| Instant::ZERO),
         }),
+        fence: status.fence,
         database,
         ..status.clone()
     }

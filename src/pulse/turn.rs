@@ -123,6 +123,7 @@ impl<L: LanSide> Turning<L> {
             self.inbox.drain(&mut open);
         }
         events.push(Event::Tick);
+        self.reporter.begin_again(now, &self.node);
         let before = self.node.authority();
         for event in events.drain(..) {
             self.reporter.record(now, Recorded::Event(event.clone()));
@@ -131,9 +132,7 @@ impl<L: LanSide> Turning<L> {
             }
         }
         self.events = events;
-        let after = self.node.authority();
-        let settled = (after != before && self.node.path().last() != Some(&after)).then_some(after);
-        for (authority, why) in self.node.path().iter().copied().chain(settled) {
+        for (authority, why) in self.node.decided(before) {
             self.reporter.record(now, Recorded::Authority(authority, why));
         }
         if let Some(trouble) = self.lan.take_trouble() {
@@ -155,7 +154,7 @@ impl<L: LanSide> Turning<L> {
                 if self.node.authority().0 == Authority::Standby
                     && self.lan.rests(&mut self.produced) =>
             {
-                return;
+                return self.reporter.record(now, Recorded::Rested(action));
             }
             Action::ProbeLan { .. }
             | Action::HoldAddresses { .. }
@@ -166,7 +165,10 @@ impl<L: LanSide> Turning<L> {
                     witness.send(request);
                 }
             }
-            Action::SaveState { .. } | Action::Database { .. } | Action::Services { .. } => {
+            Action::SaveState { .. }
+            | Action::Database { .. }
+            | Action::Services { .. }
+            | Action::PowerOffPeer { .. } => {
                 return self.reporter.order(now, action);
             }
         }

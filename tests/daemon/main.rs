@@ -6,6 +6,7 @@ mod cluster;
 mod database;
 mod durable_order;
 mod failback;
+mod fence;
 mod files;
 mod hostile;
 mod idle;
@@ -15,6 +16,7 @@ mod operate;
 mod ownership;
 mod pair;
 mod rejoin;
+mod replay;
 #[path = "../steady/mod.rs"]
 mod steady;
 mod systemd;

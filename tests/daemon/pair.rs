@@ -31,6 +31,8 @@ pub struct Wanted {
     pub arbitration: &'static str,
     /// The whole section `[witness]`.
     pub witness: &'static str,
+    /// The whole section `[fence]`, in which `HERE` is where a host finds its own files.
+    pub fence: &'static str,
     /// Lines of `[pair]`.
     pub pair: &'static str,
     /// Lines of `[timing]`.
@@ -50,6 +52,7 @@ impl Default for Wanted {
             durability: "available",
             arbitration: "[\"lan\"]",
             witness: "",
+            fence: "",
             pair: "",
             times: "",
             mode: "mode = \"address\"",
@@ -134,6 +137,7 @@ impl Pair {
         let Wanted { times, mode, addresses, services, postgres, .. } = &self.wanted;
         let here = self.world.here();
         let here = here.display();
+        let fence = self.wanted.fence.replace("HERE", &here.to_string());
         // A standby's eth0 that is down carries nothing.
         let ethernet = match mode.contains("\"down\"") {
             true => "",
@@ -151,6 +155,8 @@ socket = "{here}/control.sock"
 {pair}
 
 {witness}
+
+{fence}
 
 [timing]
 {times}
@@ -200,6 +206,11 @@ gateways = ["192.0.2.1"]
         self.daemons[node] = Some(command.spawn().unwrap());
     }
 
+    /// A daemon was started there and has not ended by this test's hand.
+    pub fn runs(&self, node: usize) -> bool {
+        self.daemons[node].is_some()
+    }
+
     pub fn pid(&self, node: usize) -> i32 {
         self.daemons[node].as_ref().expect("a running daemon").id() as i32
     }
@@ -235,6 +246,17 @@ gateways = ["192.0.2.1"]
         self.ownership.power(node, false);
         self.kill(node);
         self.world.kill_all(HOSTS[node]);
+    }
+
+    /// The power is back: what the host's kernel had is gone, its daemon starts.
+    pub fn power_on(&mut self, node: usize) {
+        for address in [V4, V6] {
+            self.world.ip(HOSTS[node], &format!("addr flush dev eth0 to {address}"));
+        }
+        self.ownership.power(node, true);
+        self.world.mend(HOSTS[node], "eth0");
+        self.world.mend(HOSTS[node], "eth1");
+        self.start(node);
     }
 
     pub fn socket(&self, node: usize) -> PathBuf {

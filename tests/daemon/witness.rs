@@ -95,7 +95,7 @@ fn hears(pair: &Pair, node: usize) -> bool {
 }
 
 /// The two hosts hear each other no more; everybody else hears both.
-fn split(pair: &Pair, apart: bool) {
+pub fn split(pair: &Pair, apart: bool) {
     for host in HOSTS {
         let isolated = if apart { "on" } else { "off" };
         let port = format!("link set eth0-{host} type bridge_slave isolated {isolated}");
@@ -133,12 +133,7 @@ fn a_host_without_power_is_replaced_by_the_witness_s_grant() {
     assert!(explained.contains("the witness, asked") && explained.contains("its grant lasts"));
 
     // What was switched off returns as standby.
-    pair.world.ip(HOSTS[active], "addr flush dev eth0 to 192.0.2.10");
-    pair.world.ip(HOSTS[active], "addr flush dev eth0 to 2001:db8::10");
-    pair.ownership.power(active, true);
-    pair.world.mend(HOSTS[active], "eth0");
-    pair.world.mend(HOSTS[active], "eth1");
-    pair.start(active);
+    pair.power_on(active);
     assert_eq!(pair.settle(), standby);
     pair.ownership.assert_never_two();
 }

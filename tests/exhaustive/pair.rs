@@ -190,6 +190,8 @@ impl Pair {
                     self.send(host, host.peer(), event, bounds);
                 }
             }
+            // No pair of these has a fence.
+            Action::PowerOffPeer { .. } => {}
             Action::AskWitness(request) => self.ask_witness(host, &request, bounds),
             Action::ProbeLan { floating, references, .. } => {
                 self.probe(host, floating, references, bounds);

@@ -53,6 +53,8 @@ pub fn timing(delay: u32) -> Timing {
         certificate: ticks(round + lost + lan_window),
         grant: ticks(grant),
         grant_renewal: ticks(1),
+        fence: ticks(0),
+        fence_delay: ticks(0),
         replication_stall: ticks(3),
         step_deadline: ticks(20),
         critical_down: ticks(4),

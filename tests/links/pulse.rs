@@ -52,6 +52,8 @@ fn timing() -> Timing {
         certificate: MS(3700),
         grant: MS(250),
         grant_renewal: MS(40),
+        fence: MS(1000),
+        fence_delay: MS(1000),
         replication_stall: MS(2000),
         step_deadline: MS(10_000),
         critical_down: MS(5000),
@@ -207,7 +209,11 @@ fn slow_world(mut outlets: Outlets, post: &duotone::pulse::queue::Post, seen: &M
                 Recorded::Action(Action::SendHeartbeat(_)) => {
                     (seen.heartbeats, seen.last_heartbeat) = (seen.heartbeats + 1, record.at);
                 }
-                Recorded::Action(_) | Recorded::NotTaken(_) | Recorded::LanTrouble(_) => {}
+                Recorded::Action(_)
+                | Recorded::NotTaken(_)
+                | Recorded::Rested(_)
+                | Recorded::Node(_)
+                | Recorded::LanTrouble(_) => {}
             }
         }
         drop(seen);

@@ -168,6 +168,8 @@ pub fn timing() -> Timing {
         certificate: ms(4000),
         grant: ms(2200),
         grant_renewal: ms(500),
+        fence: ms(1000),
+        fence_delay: ms(1000),
         replication_stall: ms(2000),
         step_deadline: ms(5000),
         critical_down: ms(10000),

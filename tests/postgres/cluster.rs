@@ -315,6 +315,8 @@ pub fn timing() -> Timing {
         certificate: ms(6000),
         grant: ms(300),
         grant_renewal: ms(50),
+        fence: ms(1000),
+        fence_delay: ms(1000),
         replication_stall: ms(2000),
         step_deadline: ms(15_000),
         critical_down: ms(5000),

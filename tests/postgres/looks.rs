@@ -204,8 +204,35 @@ fn the_check_says_what_is_missing() {
         assert!(Finding::systems(1, 1).is_none());
         assert!(Finding::systems(1, 2).expect("differ").to_string().contains("pg_basebackup"));
 
+        let found = database.check_host().await;
+        assert_eq!(said(&found), findings, "a running server is asked");
+
+        // Stopped: only what its files say, and that it was stopped is no mistake.
         a.kill_all();
-        let findings = said(&database.check().await);
-        assert!(findings.starts_with("database not reachable"), "{findings}");
+        assert!(said(&database.check().await).starts_with("database not reachable"));
+        let found = database.check_host().await;
+        let (notes, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|finding| finding.is_note());
+        assert!(said(&notes).starts_with("PostgreSQL is not running"), "{}", said(&notes));
+        let findings = said(&found);
+        for expected in ["synchronous_commit is local", "wal_keep_size is 0"] {
+            assert!(findings.contains(expected), "{expected} in:\n{findings}");
+        }
+        assert_eq!(findings.lines().count(), 2, "{findings}");
+
+        // Files that the server itself would not start with.
+        let auto = a.data().join("postgresql.auto.conf");
+        std::fs::write(&auto, "wal_level = nonsense\n").expect("postgresql.auto.conf");
+        let findings = said(&database.check_host().await);
+        assert!(findings.contains("settings of the stopped server cannot be read"), "{findings}");
+
+        // Somebody works there and lets nobody in: that is a mistake.
+        std::fs::write(&auto, "").expect("postgresql.auto.conf");
+        let rules = "local all all reject\n";
+        std::fs::write(a.data().join("pg_hba.conf"), rules).expect("pg_hba.conf");
+        a.boot();
+        let found = database.check_host().await;
+        assert!(!found.iter().any(Finding::is_note), "{}", said(&found));
+        assert!(said(&found).starts_with("database not reachable"), "{}", said(&found));
     });
 }

@@ -14,13 +14,32 @@ use crate::rejoin::{assert_back, parted, salvages, values};
 /// Rejoins until this phase is reached, then drops the future and kills everything on the host, as
 /// `kill -9` of the daemon or a power cut does. True if the phase was reached.
 async fn until_phase(server: &Server, phase: Phase) -> bool {
-    let mut database = server.database();
-    // As the node does: it wants a standby before anything else.
+    let database = server.database();
     let mut progress = database.progress();
     let reached = async {
         let seen = progress.wait_for(|now| now.is_some_and(|now| now.phase == phase)).await;
         assert!(seen.is_ok());
     };
+    ended_when(server, database, reached).await
+}
+
+/// The same, until the mark beside the data directory says that the files were fetched.
+async fn until_fetched(server: &Server) -> bool {
+    let mark = server.data().with_file_name("data.rejoin").join("mark");
+    let reached = async {
+        while !std::fs::read_to_string(&mark).is_ok_and(|mark| mark.contains("etched")) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    ended_when(server, server.database(), reached).await
+}
+
+async fn ended_when(
+    server: &Server,
+    mut database: Database,
+    reached: impl Future<Output = ()>,
+) -> bool {
+    // As the node does: it wants a standby before anything else.
     let reached = tokio::select! {
         () = reached => true,
         _ = async {
@@ -239,6 +258,32 @@ fn the_peer_writes_a_checkpoint_before_the_rewind() {
         b.sql("SELECT pg_reload_conf()");
         at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
         assert_back(&mut at_a, &a, &b).await;
+        assert_eq!(values(&salvages(&a)[0], "calls", "n"), ["61"]);
+    });
+}
+
+/// Rewound, and the power failed before the rest of the peer's log was there: it is no copy before it
+/// has that, and nobody but the peer has it.
+#[test]
+fn what_was_fetched_is_started_as_one_that_follows() {
+    let Some(lab) = Lab::new("fetched") else { return };
+    runtime().block_on(async {
+        let (a, b) = parted(&lab, &[], &["INSERT INTO calls VALUES (61)"]).await;
+        assert!(until_fetched(&a).await);
+        let directory = std::fs::metadata(a.data()).expect("data").ino();
+        let files = std::fs::read_dir(a.data().join("pg_wal")).expect("pg_wal").flatten();
+        let mut removed = 0;
+        for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("00000002"))
+        {
+            std::fs::remove_file(file.path()).expect("a file of the log");
+            removed += 1;
+        }
+        assert!(removed > 0, "the peer's log was fetched with the files");
+        let mut at_a = a.database();
+        at_a.perform(DatabaseDeed::StartAsStandby).await;
+        at_a.perform(DatabaseDeed::Rejoin { common: None }).await;
+        assert_back(&mut at_a, &a, &b).await;
+        assert_eq!(std::fs::metadata(a.data()).expect("data").ino(), directory, "not copied");
         assert_eq!(values(&salvages(&a)[0], "calls", "n"), ["61"]);
     });
 }

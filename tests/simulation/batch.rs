@@ -47,6 +47,8 @@ struct Batch {
     /// How long the threads had a core, in nanoseconds.
     busy: u64,
     troubles: Vec<Trouble>,
+    /// How many hosts were powered off by a fence.
+    fenced: u64,
     broken: Vec<(u64, String)>,
 }
 
@@ -59,6 +61,7 @@ fn batch(seeds: &[u64]) -> Batch {
         handled: 0,
         busy: 0,
         troubles: Vec::new(),
+        fenced: 0,
         broken: Vec::new(),
     });
     let work = || {
@@ -72,6 +75,7 @@ fn batch(seeds: &[u64]) -> Batch {
             total.coverage.add(&ended.coverage);
             total.handled += ended.handled;
             total.troubles.extend(run.troubles);
+            total.fenced += ended.fenced;
             total.broken.extend(ended.broken.map(|sentence| (seed, sentence)));
             if total.broken.len() as u64 >= enough {
                 break;
@@ -131,12 +135,19 @@ fn every_promise_is_kept_over_random_runs() {
         assert!(gaps.is_empty(), "{}", gaps.join("\n"));
         let per_run = seen.troubles.len() as f64 / seeds.len() as f64;
         println!("{per_run:.1} troubles in a run");
+        println!("{} hosts powered off by a fence", seen.fenced);
+        assert!(seen.fenced >= many / 12, "only {} hosts were powered off", seen.fenced);
         assert!(per_run >= 2.0, "too little breaks: {per_run:.1} troubles in a run");
-        for trouble in Trouble::all(Arbitration::WITNESS) {
+        for trouble in Trouble::all(Arbitration::WITNESS_AND_FENCE) {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
-            // A third of the seeds has a witness.
-            let of_the_witness = matches!(trouble, Trouble::Witness(_));
-            let wanted = if of_the_witness { many / 90 } else { many / 60 };
+            let wanted = match trouble {
+                // A third of the seeds has a witness, a quarter a fence.
+                Trouble::Witness(_) => many / 90,
+                Trouble::Fence(_) => many / 120,
+                Trouble::Host(_) | Trouble::Cable(_) | Trouble::Work(_) | Trouble::Order(_) => {
+                    many / 60
+                }
+            };
             assert!(times >= wanted, "{trouble:?} was made only {times} times");
         }
         let Exceptions {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{DatabaseState, ServicesGoal};
 use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
 use duotone::protocol::identity::{NodeId, Term};
@@ -37,6 +38,9 @@ pub struct Checker {
     pub apart_since: Option<u64>,
     /// Since when each host does not reach its arbiter: a reference, or the witness.
     pub off_arbiter: [Option<u64>; 2],
+    /// When each host last lost its power, and how often a fence did that.
+    pub off_at: [Option<u64>; 2],
+    pub fenced: u64,
     /// When the hosts were last not on the same LAN.
     pub lan_apart: u64,
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
@@ -68,6 +72,8 @@ impl Checker {
             together_since: Some(0),
             apart_since: None,
             off_arbiter: [None; 2],
+            off_at: [None; 2],
+            fenced: 0,
             lan_apart: 0,
             split_seen: false,
             hidden_seen: false,
@@ -116,6 +122,9 @@ impl World {
 
     /// The exceptions of P1. Counts the one that it finds.
     fn excused(&mut self) -> bool {
+        if self.settings.arbitration == Arbitration::FENCE {
+            return false;
+        }
         let timing = &self.settings.timing;
         let reconciled = self.reconciled_after();
         let release = nanos(timing.release) + 2 * LATENESS;
@@ -131,8 +140,8 @@ impl World {
         // What a split left is settled when both are heard again and have read their logs.
         let settling =
             self.checker.together_since.is_none_or(|since| now < since + unseen + SECOND);
-        let lan_alone = !self.settings.arbitration.witness;
-        let split = lan_alone && (self.network.split || (self.checker.split_seen && settling));
+        let split = self.settings.arbitration.is_lan()
+            && (self.network.split || (self.checker.split_seen && settling));
         let hidden = self.checker.hidden_seen;
         let unasked = self.checker.probes_lost_seen && (settling || unasked);
         let exceptions = &mut self.checker.exceptions;
@@ -141,7 +150,8 @@ impl World {
             let resumed = now < it.daemon.changed + release;
             let frozen = it.thawed.is_some_and(|at| now < at + lifetime);
             // Without its address nothing of a dead daemon's host answers the peer's probe.
-            let bare = it.deleted.is_some_and(|at| now < at + lifetime + release);
+            let dead_lately = now < it.daemon.changed + lifetime + release;
+            let bare = !it.addresses.any() && dead_lately;
             if (cut_off || frozen || bare) && holds && (it.daemon.state != Life::Running || resumed)
             {
                 exceptions.remnant += 1;
@@ -340,9 +350,18 @@ impl World {
             && (serves && active || it.addresses.any())
             && !hidden
             && self.checker.forced == [false; 2]
+            && !self.believes_its_peer_off(other)
         {
             self.break_rule(format!("P1: {other} serves past its lease, beside a node that asks"));
         }
+    }
+
+    /// Who has had its peer powered off, and has not heard it since, needs neither lease nor LAN: the
+    /// peer cannot serve before it has done the same.
+    fn believes_its_peer_off(&self, host: NodeId) -> bool {
+        let it = &self.hosts[host.index()];
+        let status = it.daemon.node.as_ref().map(|node| node.status(it.clock.instant(self.now)));
+        status.and_then(|status| status.fence).is_some_and(|fence| fence.off_since.is_some())
     }
 
     /// Rule 12: consent comes before the term (C10): who neither hears its peer nor reaches a
@@ -359,8 +378,22 @@ impl World {
             .is_some_and(|since| self.now > since + valid + late);
         let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
         let thawed = self.hosts[host.index()].thawed_unseen.is_some();
+        if self.settings.arbitration.fence && deaf {
+            return self.check_fenced(host, term);
+        }
         if off && deaf && !thawed && !self.checker.forced[host.index()] {
             self.break_rule(format!("rule 12: {host} claims the term {term} without consent"));
+        }
+    }
+
+    /// Rule 10: where the fence is the only arbiter, a peer that is not heard was powered off, or
+    /// has left, before its role is taken.
+    fn check_fenced(&mut self, host: NodeId, term: Term) {
+        let peer = host.peer();
+        let left = self.hosts[peer.index()].disk.leaving.is_some();
+        let off = self.checker.off_at[peer.index()] >= self.checker.apart_since;
+        if self.settings.arbitration == Arbitration::FENCE && !off && !left {
+            self.break_rule(format!("rule 10: {host} claims the term {term} before {peer} is off"));
         }
     }
 

@@ -7,6 +7,7 @@ use duotone::protocol::event::Order;
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{MICRO, MILLI, Nanos, SECOND};
+use crate::fence::Mood;
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
@@ -49,6 +50,9 @@ pub enum Command {
     Witness(bool),
     /// It loses its disk, and starts again.
     WitnessForgets,
+    /// What orders to that host's device come to.
+    Fence(NodeId, Mood),
+    FenceTakes(NodeId, Nanos),
     /// What this host asks of it from now on arrives a second time, after this span.
     WitnessHearsAgain(NodeId, Nanos),
     /// What a copy left half done starts all the same.
@@ -78,9 +82,11 @@ pub enum Cable {
     Witness,
     /// Its answers only.
     WitnessReplies,
+    /// To the devices that power the hosts.
+    Fence,
 }
 
-const CABLES: [(Cable, &str); 7] = [
+const CABLES: [(Cable, &str); 8] = [
     (Cable::Eth1, "eth1"),
     (Cable::Eth0Path, "eth0-path"),
     (Cable::Lan, "lan"),
@@ -88,6 +94,7 @@ const CABLES: [(Cable, &str); 7] = [
     (Cable::Gateway, "gateway"),
     (Cable::Witness, "witness"),
     (Cable::WitnessReplies, "witness-replies"),
+    (Cable::Fence, "fence"),
 ];
 
 const ORDERS: [(Order, &str); 5] = [
@@ -161,6 +168,11 @@ impl fmt::Display for Command {
             Command::Probes(host, pass) => {
                 write!(f, "probes of {host} {}", if *pass { "pass" } else { "are lost" })
             }
+            Command::Fence(host, mood) => {
+                let word = Mood::ALL.iter().find(|(known, _)| known == mood).map_or("", |(_, w)| w);
+                write!(f, "fence of {host} {word}")
+            }
+            Command::FenceTakes(host, span) => write!(f, "fence of {host} takes {}", Span(*span)),
             Command::SlowWorld(host, span) => write!(f, "slow {host} {}", Span(*span)),
             Command::DeleteAddress(host) => write!(f, "delete address {host}"),
             Command::DeleteOneAddress(host) => write!(f, "delete one address {host}"),
@@ -268,6 +280,12 @@ pub fn parse(line: &str) -> Option<Command> {
         ["witness", "on"] => Command::Witness(true),
         ["witness", "off"] => Command::Witness(false),
         ["witness", "forgets"] => Command::WitnessForgets,
+        ["fence", "of", _, "takes", _] => Command::FenceTakes(host(2)?, span(4)?),
+        ["fence", "of", _, ..] => {
+            let word = words[3..].join(" ");
+            let (mood, _) = Mood::ALL.into_iter().find(|(_, known)| *known == word)?;
+            Command::Fence(host(2)?, mood)
+        }
         ["witness", "hears", _, "again", "after", _] => {
             Command::WitnessHearsAgain(host(2)?, span(5)?)
         }
@@ -309,6 +327,9 @@ fn what_is_printed_can_be_read() {
         Command::SplitLan(true),
         Command::Loss(70),
         Command::DiskFails(B, true),
+        Command::Fence(A, Mood::Blind),
+        Command::FenceTakes(B, 300 * MILLI),
+        Command::Cut(Cable::Fence, Some(A)),
         Command::Order(A, Order::TakeAnyway),
         Command::WhenPromoting(B, 20 * MILLI, inner),
     ];

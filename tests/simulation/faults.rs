@@ -1,12 +1,14 @@
 //! What a command does to the world.
 
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{Event, Order};
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
 use crate::command::{Cable, Command};
+use crate::fence::Mood;
 use crate::host::{Freeze, Life, Trouble};
-use crate::settings::{LATENESS, nanos};
+use crate::settings::{LATENESS, Settings, nanos};
 use crate::world::{Inside, Moment, Outside, What, World};
 
 impl World {
@@ -70,6 +72,8 @@ impl World {
             Command::Witness(true) => self.witness_on(),
             Command::Witness(false) => self.witness_off(),
             Command::WitnessForgets => self.witness_forgets(),
+            Command::Fence(host, mood) => self.fences[host.index()].mood = *mood,
+            Command::FenceTakes(host, span) => self.fences[host.index()].takes = Some(*span),
             Command::WitnessHearsAgain(host, span) => {
                 self.network.again_at_witness[host.index()] = Some(*span);
             }
@@ -107,10 +111,11 @@ impl World {
         self.inside(host, daemon_after, Inside::DaemonStarts { life });
     }
 
-    fn power_off(&mut self, host: NodeId) {
+    pub fn power_off(&mut self, host: NodeId) {
         if !self.hosts[host.index()].powered {
             return;
         }
+        self.checker.off_at[host.index()] = Some(self.now);
         self.writes_end(host);
         self.database_crashes(host);
         self.end_daemon(host);
@@ -198,7 +203,8 @@ impl World {
         it.frozen = Some(Freeze { hidden, packets: 0 });
         if hidden {
             it.clock.stop(self.now);
-            self.checker.hidden_seen = true;
+            // Who is powered off first can have kept what it will (no exception under `fence`).
+            self.checker.hidden_seen = self.settings.arbitration != Arbitration::FENCE;
         }
         self.after(span, What::Outside(Box::new(Outside::Thaw(host))));
     }
@@ -236,13 +242,14 @@ impl World {
                     (network.to_witness[index], network.from_witness[index]) = (works, works);
                 }
                 Cable::WitnessReplies => network.from_witness[index] = works,
+                Cable::Fence => network.fence[index] = works,
             }
         }
     }
 
     fn split_lan(&mut self, split: bool) {
         self.network.split = split;
-        self.checker.split_seen |= split && !self.settings.arbitration.witness;
+        self.checker.split_seen |= split && self.settings.arbitration.is_lan();
     }
 
     /// Of one host only: with both files lost nobody knows anything.
@@ -256,11 +263,10 @@ impl World {
 
     fn lose_probes(&mut self, host: NodeId, lost: bool) {
         self.network.probes_lost[host.index()] = lost;
-        self.checker.probes_lost_seen |= lost && !self.settings.arbitration.witness;
+        self.checker.probes_lost_seen |= lost && self.settings.arbitration.is_lan();
     }
 
     fn delete_address(&mut self, host: NodeId) {
-        self.hosts[host.index()].deleted = Some(self.now);
         if self.hosts[host.index()].addresses.remove() {
             self.addresses_seen(host);
         }
@@ -296,6 +302,11 @@ impl World {
         }
         self.armed.clear();
         self.witness_on();
+        for device in &mut self.fences {
+            (device.mood, device.takes) = (Mood::Works, None);
+        }
+        // An order that is under way may still switch one off.
+        self.settings.fenced_returns = Some(Settings::RETURNS);
         for host in NodeId::ALL {
             self.hosts[host.index()].trouble = Trouble::default();
             self.services_fail(host, false);

@@ -9,6 +9,7 @@ use duotone::protocol::node::Durability;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
+use crate::fence::Mood;
 use crate::mutated;
 use crate::settings::{Settings, drifty};
 use crate::trace::{Trace, seconds};
@@ -45,25 +46,30 @@ fn faults(arbitration: Arbitration) -> Vec<Command> {
             Command::Cut(Cable::WitnessReplies, Some(B)),
         ]);
     }
+    if arbitration.fence {
+        faults.extend([
+            Command::Fence(A, Mood::Fails),
+            Command::Fence(B, Mood::Hangs),
+            Command::Fence(A, Mood::Blind),
+            Command::Cut(Cable::Fence, Some(A)),
+            Command::SplitLan(true),
+        ]);
+    }
     faults
 }
 
 /// Under which each grid is played.
-const KINDS: [(Arbitration, Durability); 3] = [
+const KINDS: [(Arbitration, Durability); 5] = [
     (Arbitration::LAN, Durability::Strict),
     (Arbitration::LAN, Durability::Available),
     (Arbitration::WITNESS, Durability::Strict),
+    (Arbitration::FENCE, Durability::Strict),
+    (Arbitration::WITNESS_AND_FENCE, Durability::Available),
 ];
 
 fn settings(arbitration: Arbitration, durability: Durability, ppm: [i64; 2]) -> Settings {
-    Settings {
-        arbitration,
-        durability,
-        timing: drifty(),
-        eth0_path: false,
-        ppm,
-        ..Settings::plain()
-    }
+    Settings { durability, timing: drifty(), eth0_path: false, ppm, ..Settings::plain() }
+        .under(arbitration)
 }
 
 /// Applies the commands, each after its pause; heals; gives the broken sentence with the story.

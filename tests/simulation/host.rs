@@ -25,8 +25,6 @@ pub struct Host {
     pub thawed: Option<Nanos>,
     pub thawed_unseen: Option<Nanos>,
     pub addresses: Addresses,
-    /// True time when somebody deleted them by hand.
-    pub deleted: Option<Nanos>,
     /// Address deeds are done one after the other, each after this local time.
     pub address_free: u64,
     pub disk: Durable,
@@ -128,7 +126,6 @@ impl Host {
             thawed: None,
             thawed_unseen: None,
             addresses: Addresses::default(),
-            deleted: None,
             address_free: 0,
             disk: Durable::FRESH,
             damaged: false,

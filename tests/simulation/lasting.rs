@@ -33,6 +33,8 @@ pub enum Lasting {
     ActiveDatabaseDoesNotStart,
     WitnessDies,
     StandbyDiesThenWitnessBlinks,
+    FencesDie,
+    StandbyDiesBesideSlowFence,
 }
 
 impl Lasting {
@@ -58,11 +60,14 @@ impl Lasting {
         Lasting::ActiveDatabaseDoesNotStart,
     ];
 
-    /// With a witness there is more to break.
+    /// With a witness, or a fence, there is more to break.
     pub fn all(arbitration: Arbitration) -> Vec<Lasting> {
         let mut all = Lasting::ALL.to_vec();
         if arbitration.witness {
             all.extend([Lasting::WitnessDies, Lasting::StandbyDiesThenWitnessBlinks]);
+        }
+        if arbitration == Arbitration::FENCE {
+            all.extend([Lasting::FencesDie, Lasting::StandbyDiesBesideSlowFence]);
         }
         all
     }
@@ -102,6 +107,11 @@ impl Lasting {
                 (7 * SECOND, Command::Witness(false)),
                 (7 * SECOND + 300 * MILLI, Command::Witness(true)),
             ],
+            Lasting::FencesDie => vec![(0, Command::Cut(Cable::Fence, None))],
+            Lasting::StandbyDiesBesideSlowFence => vec![
+                (0, Command::FenceTakes(standby, 600 * MILLI)),
+                (0, Command::PowerOff(standby)),
+            ],
             Lasting::ActiveLanCut => vec![(0, Command::Cut(Cable::Lan, Some(active)))],
             Lasting::ActiveServicesFail => vec![(0, Command::ServicesFail(active, true))],
             Lasting::BothServicesFail => vec![
@@ -120,7 +130,13 @@ impl Lasting {
     pub fn bound(self, settings: &Settings) -> Nanos {
         let timing = &settings.timing;
         let grant = if settings.arbitration.witness { timing.grant * 2 } else { Duration::ZERO };
-        let takeover = grant + timing.lost_after + timing.first_attempt + timing.long_window * 2;
+        let fence = if settings.arbitration == Arbitration::FENCE {
+            timing.fence_delay + timing.fence
+        } else {
+            Duration::ZERO
+        };
+        let takeover =
+            grant + fence + timing.lost_after + timing.first_attempt + timing.long_window * 2;
         let work = settings.promotion.1 + 300 * MILLI;
         let hands = nanos(timing.replication_stall) + work + SECOND;
         match self {
@@ -133,6 +149,7 @@ impl Lasting {
             Lasting::StandbyDies
             | Lasting::StandbyDaemonDies
             | Lasting::StandbyOffLan
+            | Lasting::StandbyDiesBesideSlowFence
             | Lasting::PathsCut
             | Lasting::PathCutFromActive
             | Lasting::PathCutFromStandby => nanos(timing.certificate) * 102 / 100 + 500 * MILLI,
@@ -151,7 +168,7 @@ impl Lasting {
             | Lasting::ActiveDatabaseDoesNotStart => {
                 nanos(timing.critical_down * 2 + timing.lost_after * 2) + hands
             }
-            Lasting::WitnessDies => 500 * MILLI,
+            Lasting::WitnessDies | Lasting::FencesDie => 500 * MILLI,
             Lasting::StandbyDiesThenGatewayBlinks | Lasting::StandbyDiesThenWitnessBlinks => {
                 7 * SECOND + nanos(timing.start_grace + takeover) + work + 400 * MILLI
             }

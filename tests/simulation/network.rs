@@ -55,6 +55,8 @@ pub struct Network {
     /// To the third host and back, by node.
     pub to_witness: [bool; 2],
     pub from_witness: [bool; 2],
+    /// To the devices that power the hosts, by node.
+    pub fence: [bool; 2],
     /// A host's questions to the witness arrive a second time after this.
     pub again_at_witness: [Option<u64>; 2],
     /// The LAN is split: both hosts reach a gateway and clients, but not each other.
@@ -82,6 +84,7 @@ impl Network {
             gateway: [true; 2],
             to_witness: [true; 2],
             from_witness: [true; 2],
+            fence: [true; 2],
             again_at_witness: [None; 2],
             split: false,
             probes_lost: [false; 2],

@@ -107,6 +107,10 @@ impl World {
         for action in actions {
             self.perform(host, now, action);
         }
+        if self.settings.recorded {
+            let record = serde_json::to_string(&*node).unwrap();
+            *node = serde_json::from_str(&record).unwrap();
+        }
         let deadline = node.next_deadline();
         let daemon = &mut self.hosts[host.index()].daemon;
         daemon.node = Some(node);
@@ -134,6 +138,7 @@ impl World {
                 }
                 self.ask_witness(host, request);
             }
+            Action::PowerOffPeer { ticket } => self.order_fence(host, ticket),
             Action::ProbeLan { group: _, floating, references } => {
                 self.probe_lan(host, now, floating, references);
             }

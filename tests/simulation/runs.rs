@@ -57,6 +57,8 @@ pub struct Ended {
     pub exceptions: Exceptions,
     pub coverage: Coverage,
     pub handled: u64,
+    /// Hosts powered off by a fence.
+    pub fenced: u64,
     pub lines: Vec<String>,
 }
 
@@ -82,6 +84,15 @@ impl Run {
         if seed % 3 == 2 {
             settings.arbitration = Arbitration::WITNESS;
             settings.witness_ppm = dice.span(0, 2 * bound as u64) as i64 - bound;
+        }
+        // A sixth has a fence alone, a twelfth both.
+        match seed % 12 {
+            4 | 10 => settings = settings.under(Arbitration::FENCE),
+            5 => settings = settings.under(Arbitration::WITNESS_AND_FENCE),
+            _ => {}
+        }
+        if settings.arbitration.fence && dice.chance(600) {
+            settings.fenced_returns = Some(Settings::RETURNS);
         }
         if dice.chance(200) {
             settings.policy.preferred = Some(dice.pick(&NodeId::ALL));
@@ -128,6 +139,7 @@ impl Run {
             exceptions: world.checker.exceptions,
             coverage: world.coverage,
             handled: world.handled,
+            fenced: world.checker.fenced,
             lines: world.trace.lines.unwrap_or_default(),
         }
     }
@@ -261,6 +273,7 @@ impl World {
     fn lasting(&mut self, lasting: Lasting, glitch: Option<&Command>) {
         self.checker.single_fault = glitch.is_none();
         if let Some(glitch) = glitch {
+            let returns = self.settings.fenced_returns.replace(Settings::RETURNS);
             self.apply(glitch);
             self.run_until(self.now + 300 * MILLI);
             for host in NodeId::ALL {
@@ -268,10 +281,12 @@ impl World {
                 self.apply(&Command::StartDaemon(host));
             }
             let within = self.healed_within();
-            if !self.run_until_seen(self.now + within, World::settled) {
+            let rests = |world: &World| world.settled() && world.fences_rest();
+            if !self.run_until_seen(self.now + within, rests) {
                 self.break_rule("P6: not settled after a short glitch".to_owned());
                 return;
             }
+            self.settings.fenced_returns = returns;
             let pause = self.dice.span(0, SECOND);
             self.run_until_seen(self.now + pause, |_| false);
             if !self.settled() {
@@ -309,6 +324,7 @@ impl fmt::Display for Run {
             timing,
             policy,
             witness_ppm,
+            fenced_returns,
             ..
         } = &self.settings;
         let times = if *timing == voice() { "voice" } else { "drifty" };
@@ -319,6 +335,9 @@ impl fmt::Display for Run {
         )?;
         if arbitration.witness {
             writeln!(f, "  arbitration witness, its clock {witness_ppm} ppm")?;
+        }
+        if arbitration.fence {
+            writeln!(f, "  arbitration fence, power returns {fenced_returns:?}")?;
         }
         if *policy != Policy::DEFAULT {
             writeln!(f, "  {policy:?}")?;

@@ -38,7 +38,7 @@ fn every_scenario_tells_its_story() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let played = play(&text);
+        let played = play(&text, false);
         wrong.extend(played.wrong.iter().map(|what| format!("{name}: {what}")));
         if let Some(what) = played.wrong.first() {
             mutated::found(&format!("story {name}"), what);
@@ -50,6 +50,22 @@ fn every_scenario_tells_its_story() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A recording begins in the middle of a node's life: what is recorded of a node is all of it.
+#[test]
+fn a_node_goes_on_from_its_record() {
+    for path in scenarios() {
+        let text = fs::read_to_string(&path).unwrap();
+        let (whole, recorded) = (play(&text, false), play(&text, true));
+        assert_eq!(
+            whole.text,
+            recorded.text,
+            "{}: {}",
+            path.display(),
+            differences(&whole.text, &recorded.text)
+        );
+    }
 }
 
 fn scenarios() -> Vec<PathBuf> {
@@ -68,7 +84,7 @@ fn scenarios() -> Vec<PathBuf> {
 pub fn coverage() -> Coverage {
     let mut all = Coverage::new();
     for path in scenarios() {
-        all.add(&play(&fs::read_to_string(path).unwrap()).coverage);
+        all.add(&play(&fs::read_to_string(path).unwrap(), false).coverage);
     }
     all
 }
@@ -80,8 +96,8 @@ struct Played {
     coverage: Coverage,
 }
 
-fn play(text: &str) -> Played {
-    let mut settings = Settings::plain();
+fn play(text: &str, recorded: bool) -> Played {
+    let mut settings = Settings { recorded, ..Settings::plain() };
     let mut world: Option<World> = None;
     let mut played = Played { text: String::new(), wrong: Vec::new(), coverage: Coverage::new() };
     let mut expectations = 0;
@@ -143,8 +159,12 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
-        ["arbitration", "lan"] => settings.arbitration = Arbitration::LAN,
-        ["arbitration", "witness"] => settings.arbitration = Arbitration::WITNESS,
+        ["arbitration", "lan"] => *settings = settings.clone().under(Arbitration::LAN),
+        ["arbitration", "witness"] => *settings = settings.clone().under(Arbitration::WITNESS),
+        ["arbitration", "fence"] => *settings = settings.clone().under(Arbitration::FENCE),
+        ["arbitration", "witness", "fence"] => {
+            *settings = settings.clone().under(Arbitration::WITNESS_AND_FENCE);
+        }
         ["durability", "strict"] => settings.durability = Durability::Strict,
         ["durability", "available"] => settings.durability = Durability::Available,
         ["durability", "async"] => settings.durability = Durability::Async,
@@ -233,6 +253,13 @@ fn meets(world: &World, what: &[&str]) -> Option<bool> {
         ["exception", "split-lan"] => exceptions.split_lan > 0,
         [host, "owns"] => owners == 1 && owns(parse_host(host)?),
         [host, "serves"] => owners == 1 && world.serves(parse_host(host)?),
+        [host, "on"] => world.hosts[parse_host(host)?.index()].powered,
+        [host, "off"] => !world.hosts[parse_host(host)?.index()].powered,
+        [host, "disbelieves-its-fence"] => {
+            let it = &world.hosts[parse_host(host)?.index()];
+            let status = it.daemon.node.as_ref()?.status(it.clock.instant(world.now));
+            status.fence.is_some_and(|fence| fence.lied_at.is_some())
+        }
         [host, "certified"] => world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "uncertified"] => !world.hosts[parse_host(host)?.index()].spoken.certified,
         [host, "excludes-peer"] => world.hosts[parse_host(host)?.index()].disk.peer_excluded,

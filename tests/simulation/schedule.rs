@@ -7,6 +7,7 @@ use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
 use crate::trouble_cables::CableTrouble;
+use crate::trouble_fence::FenceTrouble;
 use crate::trouble_hosts::HostTrouble;
 use crate::trouble_orders::OrderTrouble;
 use crate::trouble_witness::WitnessTrouble;
@@ -20,6 +21,7 @@ pub enum Trouble {
     Work(WorkTrouble),
     Order(OrderTrouble),
     Witness(WitnessTrouble),
+    Fence(FenceTrouble),
 }
 
 impl Trouble {
@@ -30,7 +32,9 @@ impl Trouble {
         let orders = OrderTrouble::ALL.into_iter().map(Trouble::Order);
         let witness = WitnessTrouble::ALL.into_iter().map(Trouble::Witness);
         let witness = witness.filter(|_| arbitration.witness);
-        hosts.chain(cables).chain(work).chain(orders).chain(witness).collect()
+        let fence = FenceTrouble::ALL.into_iter().map(Trouble::Fence);
+        let fence = fence.filter(|_| arbitration.fence);
+        hosts.chain(cables).chain(work).chain(orders).chain(witness).chain(fence).collect()
     }
 }
 
@@ -83,6 +87,7 @@ fn add(dice: &mut Dice, schedule: &mut Schedule, at: Nanos, trouble: Trouble) {
         Trouble::Work(trouble) => making.of_work(trouble),
         Trouble::Order(trouble) => making.of_order(trouble),
         Trouble::Witness(trouble) => making.of_witness(trouble),
+        Trouble::Fence(trouble) => making.of_fence(trouble),
     }
 }
 

@@ -27,11 +27,18 @@ pub struct Settings {
     pub promotion: (Nanos, Nanos),
     /// Rewinds and copies may take this long.
     pub copy: (Nanos, Nanos),
+    /// A host that its fence has powered off is powered on again after this.
+    pub fenced_returns: Option<(Nanos, Nanos)>,
     /// Between two commits.
     pub commits: (Nanos, Nanos),
+    /// After every turn the node goes on as its own record tells it.
+    pub recorded: bool,
 }
 
 impl Settings {
+    /// When somebody looks after a host that was powered off.
+    pub const RETURNS: (Nanos, Nanos) = (300 * MILLI, 6 * SECOND);
+
     pub fn plain() -> Settings {
         Settings {
             arbitration: Arbitration::LAN,
@@ -44,8 +51,19 @@ impl Settings {
             witness_ppm: 0,
             promotion: (20 * MILLI, 120 * MILLI),
             copy: (200 * MILLI, 2 * SECOND),
+            fenced_returns: None,
             commits: (8 * MILLI, 40 * MILLI),
+            recorded: false,
         }
+    }
+
+    /// Under another arbiter; the times are the same, but what the fence needs.
+    pub fn under(mut self, arbitration: Arbitration) -> Settings {
+        self.arbitration = arbitration;
+        if arbitration.fence {
+            self.timing.certificate = Duration::from_millis(4500);
+        }
+        self
     }
 
     fn span(&self, low: Nanos, high: Nanos) -> (Nanos, Nanos) {
@@ -70,6 +88,11 @@ impl Settings {
     /// Releasing an address or stopping the database; with the lateness it stays below R.
     pub fn release(&self) -> (Nanos, Nanos) {
         self.span(300 * MICRO, nanos(self.timing.release) - LATENESS - MILLI)
+    }
+
+    /// One of the three parts of a fence's run.
+    pub fn fence_part(&self) -> (Nanos, Nanos) {
+        self.span(MILLI, nanos(self.timing.fence) * 3 / 10)
     }
 
     /// The kernel's lifetime of an address, with its rounding.
@@ -110,6 +133,8 @@ pub fn voice() -> Timing {
         certificate: ms(3200),
         grant: ms(250),
         grant_renewal: ms(40),
+        fence: ms(1000),
+        fence_delay: ms(1130),
         replication_stall: ms(1000),
         step_deadline: ms(5000),
         critical_down: ms(2000),
@@ -131,8 +156,14 @@ pub fn drifty() -> Timing {
 #[test]
 fn the_times_of_the_tests_are_safe() {
     for timing in [voice(), drifty()] {
-        for arbitration in [Arbitration::LAN, Arbitration::WITNESS] {
-            assert_eq!(timing.violations(arbitration), Vec::new());
+        for arbitration in [
+            Arbitration::LAN,
+            Arbitration::WITNESS,
+            Arbitration::FENCE,
+            Arbitration::WITNESS_AND_FENCE,
+        ] {
+            let settings = Settings { timing, ..Settings::plain() }.under(arbitration);
+            assert_eq!(settings.timing.violations(arbitration), Vec::new());
         }
     }
 }

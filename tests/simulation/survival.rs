@@ -15,6 +15,7 @@ use duotone::protocol::node::Durability;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
+use crate::fence::Mood;
 use crate::settings::Settings;
 use crate::trace::Trace;
 use crate::world::World;
@@ -73,7 +74,7 @@ impl Fault {
             Fault::ActiveOffTheLan => "the active host's LAN cable is cut",
             Fault::ActiveIsolated => "the active host is cut off from everything",
             Fault::DatabaseDies => "the active host's database dies and does not start",
-            Fault::ArbiterDies => "the arbiter dies (`lan`: every reference)",
+            Fault::ArbiterDies => "the arbiter dies (`lan`: every reference; both: the witness)",
             Fault::LanSplits => "the LAN is split, and the paths with it",
             Fault::BothDieActiveReturns => "both die, only the active one returns",
             Fault::BothDieStandbyReturns => "both die, only the standby returns",
@@ -101,6 +102,9 @@ impl Fault {
                 at_once(vec![Command::StartFails(a, true), Command::KillDatabase(a)])
             }
             Fault::ArbiterDies if arbitration.witness => at_once(vec![Command::Witness(false)]),
+            Fault::ArbiterDies if arbitration.fence => {
+                at_once(vec![Command::Fence(a, Mood::Fails), Command::Fence(b, Mood::Fails)])
+            }
             Fault::ArbiterDies => at_once(vec![Command::Cut(Cable::Gateway, None)]),
             Fault::LanSplits => {
                 let mut all = paths();
@@ -130,6 +134,10 @@ enum Ending {
     TwoOwners,
     /// Nobody serves until the arbiter is back, which is enough.
     WaitsForTheArbiter,
+    /// One node serves, and acknowledges nothing until the arbiter, or the peer, is back.
+    CommitsWait,
+    /// Nobody serves until somebody switches the host on that the fence powered off.
+    PoweredOff,
     /// Nobody serves until a person says so, or the peer comes back.
     Held,
     /// Nobody serves, and nothing says why.
@@ -143,6 +151,8 @@ impl Ending {
             Ending::ServesWithoutRows => "serves, loss stated",
             Ending::TwoOwners => "**two owners**",
             Ending::WaitsForTheArbiter => "waits for the arbiter",
+            Ending::CommitsWait => "serves, commits wait for the arbiter",
+            Ending::PoweredOff => "waits for the host that was powered off",
             Ending::Held => "held",
             Ending::Nothing => "nobody serves",
         }
@@ -150,7 +160,7 @@ impl Ending {
 }
 
 fn ending(arbitration: Arbitration, durability: Durability, faults: &[Fault]) -> Ending {
-    let settings = Settings { arbitration, durability, ..Settings::plain() };
+    let settings = Settings { durability, ..Settings::plain() }.under(arbitration);
     let mut world = World::new(settings, Dice::fixed(), Trace::silent());
     assert!(world.run_until_seen(10 * SECOND, World::settled));
     assert!(world.settled_on(NodeId::A), "the table speaks of `a` as the active one");
@@ -166,17 +176,30 @@ fn ending(arbitration: Arbitration, durability: Durability, faults: &[Fault]) ->
     if let Some(broken) = world.checker.broken {
         panic!("{broken}");
     }
-    if !matches!(ending, Ending::Held | Ending::Nothing) {
-        return ending;
+    match ending {
+        Ending::Serves | Ending::ServesWithoutRows | Ending::TwoOwners => return ending,
+        Ending::Held
+        | Ending::Nothing
+        | Ending::CommitsWait
+        | Ending::PoweredOff
+        | Ending::WaitsForTheArbiter => {}
     }
-    for mended in [Command::Witness(true), Command::Mend(Cable::Gateway, None)] {
+    for mended in [
+        Command::Witness(true),
+        Command::Mend(Cable::Gateway, None),
+        Command::Fence(NodeId::A, Mood::Works),
+        Command::Fence(NodeId::B, Mood::Works),
+    ] {
         world.apply(&mended);
     }
-    world.run_until(world.now + 5 * SECOND);
+    // The fence is asked again after a while.
+    world.run_until(world.now + 20 * SECOND);
     match seen(&world) {
+        Ending::Serves if ending == Ending::CommitsWait => ending,
         Ending::Serves => Ending::WaitsForTheArbiter,
         Ending::ServesWithoutRows | Ending::TwoOwners => panic!("{:?}", seen(&world)),
-        Ending::WaitsForTheArbiter | Ending::Held | Ending::Nothing => ending,
+        Ending::CommitsWait => Ending::Nothing,
+        Ending::WaitsForTheArbiter | Ending::Held | Ending::Nothing | Ending::PoweredOff => ending,
     }
 }
 
@@ -194,6 +217,7 @@ fn seen(world: &World) -> Ending {
         let it = &world.hosts[host.index()];
         it.daemon_runs() && it.daemon.stance == Stance::Held
     };
+    let off = |host: &NodeId| !world.hosts[host.index()].powered;
     match serving[..] {
         [_, _] => Ending::TwoOwners,
         [host]
@@ -204,6 +228,12 @@ fn seen(world: &World) -> Ending {
             let forgiven = world.branches.0.iter().any(|branch| branch.forgiven > 0);
             if lost.is_some() || forgiven { Ending::ServesWithoutRows } else { Ending::Serves }
         }
+        [_] => Ending::CommitsWait,
+        // Who is held and off the LAN would serve nobody.
+        _ if NodeId::ALL.iter().any(|host| held(host) && world.network.on_lan(*host)) => {
+            Ending::Held
+        }
+        _ if world.checker.fenced > 0 && NodeId::ALL.iter().any(off) => Ending::PoweredOff,
         _ if NodeId::ALL.iter().any(held) => Ending::Held,
         _ => Ending::Nothing,
     }
@@ -215,6 +245,10 @@ fn table() -> String {
         (Arbitration::LAN, Durability::Available, "lan, available"),
         (Arbitration::WITNESS, Durability::Strict, "witness, strict"),
         (Arbitration::WITNESS, Durability::Available, "witness, available"),
+        (Arbitration::FENCE, Durability::Strict, "fence, strict"),
+        (Arbitration::FENCE, Durability::Available, "fence, available"),
+        (Arbitration::WITNESS_AND_FENCE, Durability::Strict, "both, strict"),
+        (Arbitration::WITNESS_AND_FENCE, Durability::Available, "both, available"),
     ];
     let mut text = String::from("| what breaks, and stays broken |");
     for (_, _, name) in columns {

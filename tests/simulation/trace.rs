@@ -91,6 +91,7 @@ impl World {
                 Wish::Grant { .. } if it.spoken.asked == Some(request.wish) => return,
                 wish => format!("asks the witness: {wish:?}"),
             },
+            Action::PowerOffPeer { .. } => "do power the peer off".to_owned(),
             Action::HoldAddresses { .. } if it.addresses.any() => return,
             Action::HoldAddresses { .. } => "do hold address".to_owned(),
             Action::ReleaseAddresses { .. } => "do release address".to_owned(),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use duotone::protocol::durable::Durable;
-use duotone::protocol::event::{DatabaseSeen, Event, Order, ServicesGoal, Ticket};
+use duotone::protocol::event::{DatabaseSeen, Event, Order, PeerPower, ServicesGoal, Ticket};
 use duotone::protocol::identity::NodeId;
 
 use crate::branches::Branches;
@@ -14,6 +14,7 @@ use crate::command::Command;
 use crate::coverage::Coverage;
 use crate::database::Stream;
 use crate::dice::Dice;
+use crate::fence::Device;
 use crate::host::{Host, Life};
 use crate::network::{Network, Packet};
 use crate::settings::Settings;
@@ -29,6 +30,8 @@ pub struct World {
     pub hosts: [Host; 2],
     pub network: Network,
     pub witness: WitnessHost,
+    /// By the host that they power.
+    pub fences: [Device; 2],
     pub branches: Branches,
     /// By the standby's host.
     pub streams: [Option<Stream>; 2],
@@ -92,6 +95,8 @@ pub enum Inside {
     ServicesReached { life: u32, order: u64, goal: ServicesGoal },
     DeadMan { life: u32 },
     DaemonStarts { life: u32 },
+    FenceAsked { life: u32, ticket: Ticket },
+    FenceReported { life: u32, ticket: Ticket, power: PeerPower },
 }
 
 /// What is done to the world.
@@ -99,6 +104,10 @@ pub enum Inside {
 pub enum Outside {
     Fault(Command),
     Thaw(NodeId),
+    /// Its device switches it off.
+    Fenced(NodeId),
+    /// Somebody switches it on again.
+    PoweredOn(NodeId),
     Order(NodeId, Order),
 }
 
@@ -138,6 +147,7 @@ impl World {
             hosts: clocks.map(Host::new),
             network: Network::new(settings.eth0_path),
             witness: WitnessHost::new(settings.witness_ppm),
+            fences: [Device::default(); 2],
             branches: Branches::new(),
             streams: [None, None],
             next_stream: 0,
@@ -211,6 +221,8 @@ impl World {
                     }
                 }
                 Outside::Thaw(host) => self.thaw(host),
+                Outside::Fenced(host) => self.fenced(host),
+                Outside::PoweredOn(host) => self.apply(&Command::PowerOn(host)),
                 Outside::Order(host, order) => self.ordered(host, order),
             },
             What::Commit => {
@@ -276,6 +288,10 @@ impl World {
                 self.services_reached(host, life, order, goal);
             }
             Inside::DeadMan { life } => self.dead_man(host, life),
+            Inside::FenceAsked { life, ticket } => self.fence_asked(host, life, ticket),
+            Inside::FenceReported { life, ticket, power } => {
+                self.fence_reported(host, life, ticket, power);
+            }
             Inside::DaemonStarts { life } => {
                 let daemon = &self.hosts[host.index()].daemon;
                 if daemon.life == life && daemon.state == Life::Dead {

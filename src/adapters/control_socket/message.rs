@@ -17,6 +17,8 @@ pub enum Verb {
     IsActive,
     /// The last changes of role.
     History,
+    /// Write the recent past of the core to a file.
+    Record,
     /// Take the role without the peer's word.
     Failover,
     /// Hand the role to the standby.
@@ -39,11 +41,12 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 13] = [
+    pub const ALL: [Verb; 14] = [
         Verb::Status,
         Verb::Explain,
         Verb::IsActive,
         Verb::History,
+        Verb::Record,
         Verb::Failover,
         Verb::Switchover,
         Verb::Failback,
@@ -63,6 +66,7 @@ impl Verb {
             Verb::Explain => "explain",
             Verb::IsActive => "is-active",
             Verb::History => "history",
+            Verb::Record => "record",
             Verb::Failover => "failover",
             Verb::Switchover => "switchover",
             Verb::Failback => "failback",
@@ -80,7 +84,8 @@ impl Verb {
     pub const fn changes(self) -> bool {
         match self {
             Verb::Status | Verb::Explain | Verb::IsActive | Verb::History => false,
-            Verb::Failover
+            Verb::Record
+            | Verb::Failover
             | Verb::Switchover
             | Verb::Failback
             | Verb::Maintenance

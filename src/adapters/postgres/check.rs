@@ -15,6 +15,24 @@ pub enum Finding {
     /// It does not answer, so nothing else could be looked at.
     #[error("database not reachable: {0}: start it, or correct [postgres]")]
     NotReachable(Trouble),
+    /// Nobody works in its data directory. A note: a server that is to be duotone's is stopped first.
+    #[error("PostgreSQL is not running: its roles and pg_hba.conf cannot be checked now")]
+    NotRunning,
+    /// The server would be reached at another place than the configured one.
+    #[error("{name} of the server is {found}, and {key} in [postgres] {configured}: correct one")]
+    Elsewhere {
+        /// The server's setting.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// The configuration's key.
+        key: &'static str,
+        /// Its value.
+        configured: String,
+    },
+    /// The server's program does not accept the files of a stopped server.
+    #[error("the settings of the stopped server cannot be read: {0}: correct [postgres]")]
+    Settings(Trouble),
     /// The configured role lacks rights.
     #[error("role {0} is not a superuser: set user in [postgres] to one that is")]
     NotSuperuser(String),
@@ -87,6 +105,11 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// Nothing has to be done about it.
+    pub fn is_note(&self) -> bool {
+        matches!(self, Finding::NotRunning)
+    }
+
     /// Compares the system identifiers of both nodes.
     pub fn systems(local: u64, peer: u64) -> Option<Finding> {
         (local != peer).then_some(Finding::OtherSystem { local, peer })
@@ -94,9 +117,9 @@ impl Finding {
 }
 
 /// A setting, the value to write, what for, and whether a value will do.
-type Rule = (&'static str, &'static str, &'static str, fn(&str) -> bool);
+pub(super) type Rule = (&'static str, &'static str, &'static str, fn(&str) -> bool);
 
-const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     ("wal_level", "replica", "the standby needs it", |v| v != "minimal"),
     ("max_wal_senders", "10", "one for the peer, one for duotone, one for a copy", |v| {
         v.parse().is_ok_and(|senders: u32| senders >= 3)

@@ -30,6 +30,7 @@ mod progress;
 mod receiving;
 mod rejoin;
 mod source;
+mod stopped;
 mod synchronous;
 mod tool;
 mod trouble;

@@ -1,5 +1,6 @@
 //! Forking and executing a command with a clean start: own session, own user, no inherited
-//! scheduling, signals or credentials, and a death signal tied to the daemon's life.
+//! scheduling, signals or credentials, and a death signal tied to the daemon's life. A service has
+//! the daemon's environment; an agent has none of it, and is told what to do on standard input.
 //!
 //! `PR_SET_PDEATHSIG` fires when the *thread* that forked ends, not the process, so one thread that
 //! never ends forks everything.
@@ -9,6 +10,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
 
@@ -28,7 +30,14 @@ pub struct Child {
     pub stdout: OwnedFd,
     /// What it complains about.
     pub stderr: OwnedFd,
+    /// Where it reads, when something is to be told.
+    pub stdin: Option<OwnedFd>,
 }
+
+/// What an agent finds in its environment: where the distribution's programs are, and messages in
+/// one language.
+const AGENT_ENVIRONMENT: [(&str, &str); 3] =
+    [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C"), ("HOME", "/root")];
 
 /// Variables that speak to the daemon alone (sd_notify(3), sd_watchdog_enabled(3),
 /// sd_listen_fds(3), systemd.exec(5)).
@@ -53,10 +62,25 @@ static STARTER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 /// Names what could not be done; nothing runs then.
 pub async fn start(service: &Service) -> Result<Child, StartError> {
     let service = service.clone();
+    forked(move || fork(&service)).await
+}
+
+/// Executes an agent that is told everything on standard input.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_agent(program: &Path) -> Result<Child, StartError> {
+    let program = program.to_owned();
+    forked(move || fork_agent(&program)).await
+}
+
+async fn forked(
+    fork: impl FnOnce() -> Result<Child, StartError> + Send + 'static,
+) -> Result<Child, StartError> {
     let (answer, child) = oneshot::channel();
     let job: Job = Box::new(move || {
         // Nobody waits any more: the child would be nobody's.
-        if let Err(Ok(child)) = answer.send(fork(&service)) {
+        if let Err(Ok(child)) = answer.send(fork()) {
             let _gone_already = nix::sys::signal::killpg(
                 nix::unistd::Pid::from_raw(child.pid),
                 nix::sys::signal::Signal::SIGKILL,
@@ -101,12 +125,24 @@ fn fork(service: &Service) -> Result<Child, StartError> {
         }
     };
     command.envs(service.environment.iter().map(|(name, value)| (name, value)));
+    execute(command, identity)
+}
+
+fn fork_agent(program: &Path) -> Result<Child, StartError> {
+    let mut command = Command::new(program);
+    command.current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    execute(command, None)
+}
+
+fn execute(mut command: Command, identity: Option<Identity>) -> Result<Child, StartError> {
     let daemon = nix::unistd::getpid();
     // SAFETY: between fork and exec of a process with several threads only async-signal-safe work
     // is allowed (fork(2)); `prepare` makes plain system calls and allocates nothing.
     unsafe {
         command.pre_exec(move || prepare(daemon.as_raw(), identity.as_ref()));
     }
+    let program = command.get_program().to_string_lossy().into_owned();
     let spawn = |source| StartError::Execute { program: program.clone(), source };
     let mut child = command.spawn().map_err(spawn)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -114,7 +150,8 @@ fn fork(service: &Service) -> Result<Child, StartError> {
     };
     // `std` neither reaps nor kills a child that is dropped.
     let pid = i32::try_from(child.id()).map_err(|error| spawn(io::Error::other(error)))?;
-    Ok(Child { pid, stdout: stdout.into(), stderr: stderr.into() })
+    let stdin = child.stdin.take().map(OwnedFd::from);
+    Ok(Child { pid, stdout: stdout.into(), stderr: stderr.into(), stdin })
 }
 
 /// Who the service runs as.
