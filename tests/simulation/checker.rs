@@ -41,7 +41,7 @@ pub struct Checker {
     /// When each host last lost its power, and how often a fence did that.
     pub off_at: [Option<u64>; 2],
     pub fenced: u64,
-    /// When the hosts were last not on the same LAN.
+    /// When the hosts were last not on the same LAN, or could not ask each other there.
     pub lan_apart: u64,
     /// The LAN was split, or a host frozen without seeing it, since the pair was last settled.
     pub split_seen: bool,

@@ -263,7 +263,12 @@ impl World {
 
     fn lose_probes(&mut self, host: NodeId, lost: bool) {
         self.network.probes_lost[host.index()] = lost;
-        self.checker.probes_lost_seen |= lost && self.settings.arbitration.is_lan();
+        if self.settings.arbitration.is_lan() {
+            self.checker.probes_lost_seen |= lost;
+        } else {
+            // Who got no answer took the other for off the LAN, as after a cut.
+            self.checker.lan_apart = self.now;
+        }
     }
 
     fn delete_address(&mut self, host: NodeId) {
