@@ -328,7 +328,10 @@ impl World {
         }
         // After the daemons are there to hear it.
         for host in NodeId::ALL {
-            for (after, order) in [(500, Order::Return), (900, Order::Recover)] {
+            // Again, for one that a fence powers off in between.
+            let orders = [(500, Order::Return), (900, Order::Recover), (9_000, Order::Recover)];
+            let many = if self.settings.arbitration.fence { 3 } else { 2 };
+            for (after, order) in orders.into_iter().take(many) {
                 let outside = Outside::Order(host, order);
                 self.after(after * MILLI, What::Outside(Box::new(outside)));
             }
