@@ -21,16 +21,7 @@ const NOT_SEEN: &[(u32, &str)] = &[
 ];
 
 /// Mutations that no run has tried to the end since the core or the simulator changed under them.
-const NOT_RUN: &[&str] = &[
-    "r06-fence-despite-an-answer",
-    "r09-unheard-node-needs-no-fence",
-    "r10-gives-up-while-the-fence-is-asked",
-    "r10-lone-before-off",
-    "r10-off-outlives-a-new-session",
-    "r10-takes-before-off",
-    "r28-giver-waits-for-the-fence",
-    "r28-taker-does-not-wait",
-];
+const NOT_RUN: &[&str] = &[];
 
 struct Mutation {
     name: String,
