@@ -16,3 +16,4 @@ pub mod service_manager;
 pub mod services;
 pub mod state_directory;
 pub mod state_file;
+pub mod watchdog;

@@ -69,6 +69,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Also log to syslog.
     pub syslog: bool,
+    /// The host's watchdog device; `None` for none.
+    pub watchdog: Option<PathBuf>,
     /// Heartbeat paths, all used at once.
     pub links: Vec<Link>,
     /// The floating addresses and how they move.

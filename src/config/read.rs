@@ -149,6 +149,7 @@ fn sections<'t>(
         state_dir: pair.state_dir,
         socket: pair.socket,
         syslog: pair.syslog,
+        watchdog: pair.watchdog,
         links: links::resolved(paths, me),
         floating: lan.floating,
         postgres,
@@ -172,6 +173,7 @@ struct Pair {
     state_dir: PathBuf,
     socket: PathBuf,
     syslog: bool,
+    watchdog: Option<PathBuf>,
 }
 
 /// `[pair]`, and `[timing]`, whose values start from the pair's preset.
@@ -204,6 +206,7 @@ fn pair(
     let state_dir = section.path_or("state_dir", STATE_DIR);
     let socket = socket(&mut section, SOCKET, report);
     let syslog = section.flag("syslog", false);
+    let watchdog = section.path("watchdog").map(|at| at.value);
     let policy = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, arbitration, report);
@@ -220,6 +223,7 @@ fn pair(
         state_dir,
         socket,
         syslog,
+        watchdog,
     })
 }
 

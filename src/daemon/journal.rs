@@ -9,6 +9,7 @@ use super::history::{self, History};
 use super::recorder::Recorder;
 use super::status;
 use super::timeline::Timeline;
+use super::watchdog::Feeding;
 use super::witness;
 use crate::adapters::postgres::Progress;
 use crate::config::Config;
@@ -49,6 +50,8 @@ pub struct Journal {
     arbitration: Arbitration,
     /// What the fence's devices were last seen to do.
     pub(super) fence: Option<fence::Report>,
+    /// What the host's watchdog gets; `None` without one.
+    pub(super) watchdog: Option<Feeding>,
 }
 
 impl Journal {
@@ -77,6 +80,7 @@ impl Journal {
             witness_silent: false,
             arbitration: config.arbitration,
             fence: None,
+            watchdog: None,
         }
     }
 

@@ -23,6 +23,7 @@ mod recover;
 mod reload;
 mod status;
 mod timeline;
+mod watchdog;
 mod witness;
 mod work;
 
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::adapters::clock;
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
 use crate::adapters::postgres::Database;
@@ -56,6 +58,7 @@ use crate::pulse::{self, Pulse};
 use crate::wire::{Key, Keys, PairTag};
 
 use self::journal::Journal;
+use self::watchdog::HostWatchdog;
 
 use self::work::Work;
 
@@ -130,6 +133,10 @@ impl Shared {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).state_dir.clone()
     }
 
+    fn watchdog(&self) -> Option<PathBuf> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).watchdog.clone()
+    }
+
     fn timing(&self) -> Timing {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).timing
     }
@@ -198,6 +205,7 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
     let manager = Manager::begin();
     manager.tell(Notice::Ready);
     let mut beats = pulse.beats();
+    let mut host = HostWatchdog::new(shared.watchdog());
     loop {
         tokio::select! {
             _ = tick.tick() => {
@@ -209,6 +217,10 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
                 if now != beats {
                     beats = now;
                     manager.tell(Notice::Alive);
+                    let status = shared.status();
+                    let patience = shared.timing().step_deadline;
+                    let fed = host.tend(status.as_ref(), clock::now(), patience);
+                    shared.journal.lock().unwrap_or_else(PoisonError::into_inner).watchdog = fed;
                 }
             }
             _ = hangup.recv() => {
@@ -223,6 +235,9 @@ async fn tend(shared: &Arc<Shared>, pulse: Pulse, work: Work) -> Result<bool, Er
     }
     manager.tell(Notice::Ending);
     let left = leaving::leave(shared, work).await;
+    if left {
+        host.disarm();
+    }
     // The pulse has nothing left to hold; if it cannot be told, it has ended.
     if shared.post.send(Letter::Stop).is_ok() {
         pulse.join().map_err(|died| Error::Pulse(died.to_string()))?;

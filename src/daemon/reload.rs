@@ -61,6 +61,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (mode(old) != mode(new), "the interface and mode of [floating]"),
         (upkeep(old) != upkeep(new), "lifetime and refresh of [floating]"),
         (old.syslog != new.syslog, "syslog"),
+        (old.watchdog != new.watchdog, "watchdog"),
     ]
     .into_iter()
     .filter_map(|(changed, what)| changed.then_some(what))

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::journal::Journal;
 use super::maintenance::Running;
 use super::offers;
+use super::watchdog::Feeding;
 use super::witness;
 use super::{arbiters, fence};
 use crate::adapters::clock;
@@ -73,6 +74,11 @@ pub fn data(
                 .map(|(address, prefix)| format!("{address}/{prefix}")).collect::<Vec<_>>(),
         },
         "pulse": pulse(snapshot),
+        "watchdog": journal.watchdog.as_ref().map(|feeding| match feeding {
+            Feeding::Fed => "fed",
+            Feeding::Starved => "starved",
+            Feeding::Trouble(trouble) => trouble,
+        }),
         "timeline": journal.timeline.marks().iter()
             .map(|mark| json!({"at_ns": mark.at.as_nanos(), "what": mark.what, "text": mark.text}))
             .collect::<Vec<_>>(),

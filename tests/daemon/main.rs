@@ -22,5 +22,6 @@ mod steady;
 mod systemd;
 mod takeover;
 mod upkeep;
+mod watchdog;
 mod witness;
 mod world;

@@ -33,7 +33,7 @@ pub struct Wanted {
     pub witness: &'static str,
     /// The whole section `[fence]`, in which `HERE` is where a host finds its own files.
     pub fence: &'static str,
-    /// Lines of `[pair]`.
+    /// Lines of `[pair]`; `HERE` as above.
     pub pair: &'static str,
     /// Lines of `[timing]`.
     pub times: &'static str,
@@ -137,7 +137,8 @@ impl Pair {
         let Wanted { times, mode, addresses, services, postgres, .. } = &self.wanted;
         let here = self.world.here();
         let here = here.display();
-        let fence = self.wanted.fence.replace("HERE", &here.to_string());
+        let at = |lines: &str| lines.replace("HERE", &here.to_string());
+        let (fence, pair) = (at(self.wanted.fence), at(pair));
         // A standby's eth0 that is down carries nothing.
         let ethernet = match mode.contains("\"down\"") {
             true => "",
