@@ -358,6 +358,9 @@ impl Node {
 
     fn ordered(&mut self, now: Instant, order: Order) {
         match order {
+            // It has the role; an order is not kept for later.
+            Order::TakeAnyway
+                if matches!(self.authority, Authority::Active | Authority::Giving) => {}
             Order::TakeAnyway => self.orders.take_anyway = true,
             Order::Leave => self.orders.leave = true,
             Order::Return => {
