@@ -378,10 +378,14 @@ impl World {
             .is_some_and(|since| self.now > since + valid + late);
         let deaf = self.checker.apart_since.is_some_and(|since| self.now > since + lost + late);
         let thawed = self.hosts[host.index()].thawed_unseen.is_some();
+        if thawed {
+            // By its clock it goes by what it has just heard.
+            return;
+        }
         if self.settings.arbitration.fence && deaf {
             return self.check_fenced(host, term);
         }
-        if off && deaf && !thawed && !self.checker.forced[host.index()] {
+        if off && deaf && !self.checker.forced[host.index()] {
             self.break_rule(format!("rule 12: {host} claims the term {term} without consent"));
         }
     }
