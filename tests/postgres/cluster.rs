@@ -185,6 +185,9 @@ impl Server {
 
     /// Starts it as an administrator would.
     pub fn boot(&self) {
+        // Of one that was killed, and perhaps not reaped yet: PostgreSQL takes that for alive.
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let _ = fs::remove_file(self.dir.join(format!(".s.PGSQL.{}.lock", self.port)));
         run(as_owner(&format!("{BIN}/pg_ctl"))
             .args(["start", "-w", "-s", "-D", &self.data().display().to_string()])
             .args(["-l", &self.dir.join("log").display().to_string()]));
