@@ -289,7 +289,7 @@ impl World {
             self.settings.fenced_returns = returns;
             let pause = self.dice.span(0, SECOND);
             self.run_until_seen(self.now + pause, |_| false);
-            if !self.settled() {
+            if !rests(self) {
                 return;
             }
         }
