@@ -48,6 +48,11 @@ impl Node {
             self.enter(now, authority, why);
             self.path.push((authority, why));
         }
+        if woke && self.authority == Authority::Active {
+            // What is bound to the daemon's life may have ended meanwhile (rules 23 and 24): its
+            // address comes back over a database that was looked at since.
+            self.database.state = DatabaseState::Unknown;
+        }
         if self.authority == Authority::Active
             || (self.authority == Authority::Giving && self.moves.handed.is_none())
         {

@@ -24,6 +24,9 @@ fn damaged_memory_holds() {
     fs::write(&state, bytes).unwrap();
     pair.start(standby);
     crate::world::soon("it is held", || pair.status(standby)["role"] == "held");
+    crate::world::soon("it hears who serves", || {
+        pair.ask(standby, &["status"]).out.starts_with("pbx-a serves;")
+    });
     let status = pair.status(standby);
     assert_eq!(status["why"], "the state file is damaged");
     assert!(status["advice"].as_str().is_some_and(|advice| advice.contains("duotone recover")));

@@ -408,12 +408,13 @@ fn clean_hangs(servers: &mut dyn Servers) {
     let seen = servers.perform(A, DatabaseDeed::StopNow);
     assert_eq!(seen.state, DatabaseState::Stopped);
     servers.standby_hangs(false);
-    // PostgreSQL has written its checkpoint by then, and only waited to hand it on.
+    // PostgreSQL has written its checkpoint by then, and only waited to hear that it arrived: the
+    // standby that goes on may find it in its socket, and never has more.
     if let Some(end) = seen.log {
-        assert_eq!(
-            end.relation(&log(&servers.look(B))),
-            Relation::Longer,
-            "nobody takes it for had"
+        let standby = log(&servers.look(B));
+        assert!(
+            matches!(end.relation(&standby), Relation::Longer | Relation::Equal),
+            "{end:?} {standby:?}"
         );
     }
 }

@@ -206,8 +206,8 @@ impl World {
         if it.addresses.any() {
             return;
         }
-        // Who looks through a slow world sees late, and so does who has just gone on.
-        let slow = it.trouble.slow_until.max(it.daemon.changed);
+        // Who looks through a slow world sees late.
+        let slow = it.trouble.slow_until;
         let unseen =
             it.database.killed.is_some_and(|at| self.now < at.max(slow) + LOOK + 10 * LATENESS);
         if it.database.state != DatabaseState::Writable && !unseen {

@@ -111,7 +111,6 @@ impl World {
         it.database.deeds += 1;
         if it.database.state != DatabaseState::Stopped {
             it.database.goes(DatabaseState::Stopped);
-            it.database.killed = Some(self.now);
         }
         it.services.reached = None;
         it.services.orders += 1;
