@@ -13,6 +13,7 @@
 //! | [`cli`] | one file per verb family |
 //! | [`logging`] | where the log goes: journal, standard error, syslog |
 //! | [`witness`] | the service on a third host that grants the role to one node at a time |
+//! | [`ocf`] | the resource agents for Pacemaker: the same adapters, decided by the cluster |
 //! | `lab` | two hosts on one machine, for the demo and the tests |
 //!
 //! Dependencies point one way: `protocol` knows nobody; `wire` knows the protocol's types; `pulse`
@@ -27,6 +28,7 @@ pub mod config;
 pub mod daemon;
 pub mod lab;
 pub mod logging;
+pub mod ocf;
 pub mod protocol;
 pub mod pulse;
 pub mod recording;

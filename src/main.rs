@@ -9,11 +9,15 @@ use duotone::config::check::Seen;
 use duotone::config::{Config, WitnessConfig};
 use duotone::protocol::event::Presence;
 use duotone::protocol::table;
-use duotone::{daemon, lab, logging, pulse, witness};
+use duotone::{daemon, lab, logging, ocf, pulse, witness};
 
 fn main() -> ExitCode {
     // What the lab runs inside its hosts is not for people, and not of the command line.
     if let Some(code) = lab::inside(std::env::args_os()) {
+        return code;
+    }
+    // What the cluster calls has the exit codes of its own interface.
+    if let Some(code) = ocf::called(std::env::args_os()) {
         return code;
     }
     cli::main(&Parts {

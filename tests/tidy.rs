@@ -55,6 +55,7 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("src/adapters", &["crate::pulse", "crate::daemon", "crate::cli", "crate::lab"]),
+    ("src/ocf", &["crate::daemon", "crate::cli", "crate::lab", "crate::witness"]),
     ("src/witness", &["crate::pulse", "crate::daemon", "crate::cli", "crate::lab"]),
     (
         "src/config",
