@@ -48,7 +48,7 @@ pub struct Wanted {
 impl Default for Wanted {
     fn default() -> Wanted {
         Wanted {
-            preset: "voice",
+            preset: "virtual",
             durability: "available",
             arbitration: "[\"lan\"]",
             witness: "",
