@@ -92,7 +92,9 @@ fn takeover() {
     pair.start(active);
     assert_eq!(pair.settle(), standby);
     assert_eq!(pair.terminate(standby), Some(0));
-    let path = named(&pair, standby, "handover-given").expect("written before the end");
+    let path = named(&pair, standby, "handover-given").unwrap_or_else(|| {
+        panic!("not written before the end:\n{}", pair.log(standby));
+    });
     tells(&same_again(&path), &["active", "orders Leave", "giving", "do release address"]);
 }
 
