@@ -4,6 +4,7 @@
 # make mutants    breaks it anywhere (cargo-mutants), in shards: SHARD=0/8 FILES='src/protocol/lead.rs'
 # make simulate   millions of runs of the simulator: SEEDS=5000000
 # make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
+# make bench-ocf    a resource agent's monitor beside IPaddr2's
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
@@ -14,7 +15,7 @@ FILES ?= src/protocol/*.rs
 SHARD ?= 0/1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations mutants simulate test-guests setup
+.PHONY: demo test mutations mutants simulate test-guests bench-ocf setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -51,6 +52,12 @@ test-guests: setup
 	$(SUDO) ./tests/guests/build
 	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --locked --test guests -- \
 		--ignored --nocapture --test-threads 1
+
+bench-ocf: setup
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make bench-ocf: network namespaces need root, and there is no sudo: run it as root" >&2; exit 5; fi
+	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --release --locked --test ocf -- \
+		--ignored --nocapture bench
 
 setup:
 	@./.ci/setup
