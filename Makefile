@@ -26,7 +26,8 @@ demo: setup
 test: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --no-fail-fast -- --show-output
+	# Most tests wait for daemons and servers, not for a processor.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --no-fail-fast -- --show-output
 
 mutations:
 	./tests/mutations/run
