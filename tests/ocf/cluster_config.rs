@@ -1,13 +1,27 @@
 //! What `duotone pacemaker-config` prints, and the examples, as Pacemaker's own tools take it.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::host::{DUOTONE, Host, ROOT, succeeds};
 
+static PRINTED: AtomicU32 = AtomicU32::new(0);
+
+/// Of the example with a fence, without which Pacemaker finds a configuration wrong.
 fn printed(more: &[&str]) -> String {
-    let file = format!("{ROOT}/examples/duotone.toml");
-    let words = ["pacemaker-config", "--config", &file, "--node", "pbx-b"];
-    succeeds(Command::new(DUOTONE).args(words).args(more)).unwrap()
+    let number = PRINTED.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("dto-{}-{number}.toml", std::process::id()));
+    let text = std::fs::read_to_string(format!("{ROOT}/examples/duotone.toml")).unwrap();
+    let fence = "[fence]\n[[fence.device]]\nname = \"ipmi\"\nagent = \"fence_ipmilan\"\n\
+                 password_file = \"/etc/duotone/ipmi.password\"\n[fence.device.options]\n\
+                 lanplus = \"1\"\nip = { pbx-a = \"10.9.1.11\", pbx-b = \"10.9.1.12\" }\n";
+    let text = text.replace("arbitration = [\"lan\"]", "arbitration = [\"lan\", \"fence\"]");
+    std::fs::write(&file, format!("{text}\n{fence}")).unwrap();
+    let mut command = Command::new(DUOTONE);
+    command.args(["pacemaker-config", "--node", "pbx-b", "--config"]).arg(&file).args(more);
+    let said = succeeds(&mut command);
+    std::fs::remove_file(&file).unwrap();
+    said.unwrap()
 }
 
 /// crmsh makes a cluster's configuration of it, and Pacemaker finds nothing wrong with that.
@@ -70,24 +84,15 @@ fn the_pcs_script_has_the_same_resources() {
 /// Each node's power is cut by what the other one's configuration names, and not by itself.
 #[test]
 fn fences_are_of_the_node_that_they_cut() {
-    let directory = std::env::temp_dir().join(format!("dto-fence-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("duotone.toml");
-    let text = std::fs::read_to_string(format!("{ROOT}/examples/duotone.toml")).unwrap();
-    let fence = "[fence]\n[[fence.device]]\nname = \"ipmi\"\nagent = \"fence_ipmilan\"\n\
-                 password_file = \"/etc/duotone/ipmi.password\"\n[fence.device.options]\n\
-                 lanplus = \"1\"\nip = { pbx-a = \"10.9.1.11\", pbx-b = \"10.9.1.12\" }\n";
-    let text = text.replace("arbitration = [\"lan\"]", "arbitration = [\"lan\", \"fence\"]");
-    std::fs::write(&file, format!("{text}\n{fence}")).unwrap();
-    let mut command = Command::new(DUOTONE);
-    command.args(["pacemaker-config", "--node", "pbx-a", "--config"]).arg(&file);
-    let said = succeeds(&mut command);
-    std::fs::remove_dir_all(&directory).unwrap();
-    let said = said.unwrap();
+    let said = printed(&[]);
     let start = said.find("primitive fence-pbx-b-ipmi stonith:fence_ipmilan").unwrap();
     let of_b = said[start..].split("\nprimitive ").next().unwrap();
     assert!(of_b.contains("ip=10.9.1.12"), "{said}");
     assert!(of_b.contains("pcmk_host_list=pbx-b") && of_b.contains("-inf: pbx-b"), "{said}");
     assert!(of_b.contains("CONTENT-OF-/etc/duotone/ipmi.password"), "{said}");
-    assert!(!said.contains("No fence is configured"), "{said}");
+    // Without one, nothing starts, and that is said.
+    let example = format!("{ROOT}/examples/duotone.toml");
+    let words = ["pacemaker-config", "--node", "pbx-a", "--config", &example];
+    let without = succeeds(Command::new(DUOTONE).args(words)).unwrap();
+    assert!(without.contains("# No fence is configured") && !said.contains("No fence"), "{said}");
 }
