@@ -87,10 +87,8 @@ fn start(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
     // Before anything is touched: another one may manage them.
     owner::claim(&asked.resources(), &asked.call.instance).map_err(owned)?;
     let held = take(asked, addresses);
-    if held.is_err() {
-        if addresses.release().presence == Presence::Absent {
-            give_up(asked);
-        }
+    if held.is_err() && addresses.release().presence == Presence::Absent {
+        give_up(asked);
     }
     held
 }
