@@ -126,9 +126,6 @@ impl Cluster {
             return Ok(());
         }
         let (word, wanted) = if whole { ("yes", Mark::Whole) } else { ("no", Mark::Lacking) };
-        if self.mark(node).await? == wanted {
-            return Ok(());
-        }
         self.set(&self.whole(), node, word, &[]).await?;
         let by = Instant::now() + READ_BACK_WITHIN;
         while self.mark(node).await? != wanted {
@@ -199,16 +196,11 @@ impl Cluster {
         format!("duotone-position-{}", self.resource)
     }
 
-    async fn set(
-        &self,
-        name: &str,
-        node: &str,
-        value: &str,
-        more: &[&str],
-    ) -> Result<(), Answer> {
+    async fn set(&self, name: &str, node: &str, value: &str, more: &[&str]) -> Result<(), Answer> {
         let words =
             [format!("--name={name}"), format!("--node={node}"), format!("--update={value}")];
-        let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let words: Vec<&str> =
+            words.iter().map(String::as_str).chain(more.iter().copied()).collect();
         self.tell("attrd_updater", &words).await
     }
 
