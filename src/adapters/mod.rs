@@ -7,6 +7,7 @@ pub mod fence;
 pub mod history_file;
 pub mod ledger_file;
 pub mod maintenance_file;
+pub mod owner;
 pub mod postgres;
 pub mod probes;
 pub mod process;

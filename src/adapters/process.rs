@@ -11,6 +11,7 @@ pub mod session;
 mod starter;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -181,6 +182,24 @@ fn kill_and_reap(pid: i32) {
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
+}
+
+/// Starts the service's command so that it outlives this process, on record in `records` before it
+/// begins; both its outputs go to `output`.
+///
+/// # Errors
+/// Names what failed; nothing runs then.
+pub fn start_lasting(
+    service: &Service,
+    records: &Path,
+    output: File,
+) -> Result<std::process::Child, StartError> {
+    let (name, records) = (service.name.clone(), records.to_owned());
+    starter::start_lasting(service, output, move || {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let seen = session::seen(me)?.ok_or(io::ErrorKind::NotFound)?;
+        record::write(&records, &name, Session { id: me, started: seen.started })
+    })
 }
 
 /// The services that an earlier life of the daemon recorded, by name.

@@ -98,7 +98,7 @@ fn addresses(section: &mut Section<'_>, report: &Report<'_>) -> Vec<At<(IpAddr, 
 }
 
 /// A host's address with its prefix length.
-fn address(text: &str) -> Result<(IpAddr, u8), String> {
+pub(crate) fn address(text: &str) -> Result<(IpAddr, u8), String> {
     let Some((ip, length)) = text.split_once('/') else {
         let example = if text.contains(':') { 64 } else { 24 };
         return Err(format!(
@@ -240,7 +240,7 @@ fn neighbour(
 }
 
 /// Whether `ip` lies in the prefix that `network` (a host's address and a length) stands for.
-pub(super) fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
+pub(crate) fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
     match (network, ip) {
         (IpAddr::V4(network), IpAddr::V4(ip)) => {
             let shift = 32 - u32::from(length.min(32));

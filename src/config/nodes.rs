@@ -189,7 +189,7 @@ pub(super) fn bad_name(name: &str, longest: usize, dots: bool) -> Option<String>
 }
 
 /// An address that a host can have and be reached at.
-pub(super) fn host_address(text: &str) -> Result<IpAddr, String> {
+pub(crate) fn host_address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| {
         let hint = if text.contains('/') { ", without a prefix length" } else { "" };
         format!("\"{text}\" is not an IP address; write one such as \"10.9.0.1\"{hint}")

@@ -36,6 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapters::clock;
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
+use crate::adapters::owner::{self, Refused, Resource};
 use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
 use crate::adapters::services::Services;
@@ -86,6 +87,9 @@ pub enum Error {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] ListenError),
+    /// A cluster's agent manages something of this node's.
+    #[error(transparent)]
+    Owned(#[from] Refused),
     /// The kernel's view of the network.
     #[error("the LAN cannot be watched: {0}; duotone needs CAP_NET_ADMIN and CAP_NET_RAW")]
     Network(#[from] NetlinkError),
@@ -148,6 +152,7 @@ impl Shared {
 /// See [`Error`]; nothing is left held when it returns.
 pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let state = open_state(&config)?;
+    let _owned = own(&config)?;
     let setup = setup(&config, &state)?;
     let identity = identity(&config, setup.session)?;
     let witness =
@@ -282,6 +287,22 @@ fn open_state(config: &Config) -> Result<StateFile, OpenError> {
             StateFile::open(&config.state_dir)
         }
         opened => opened,
+    }
+}
+
+/// What this node manages is nobody else's while the value lives. Where that cannot be written
+/// down, no agent can be told; a pair without a cluster is not to stand still for that.
+fn own(config: &Config) -> Result<Option<owner::Held>, Refused> {
+    let addresses = config.floating.addresses.iter().map(|(ip, _)| Resource::Address(*ip));
+    let database = config.postgres.iter().map(|it| Resource::DataDirectory(it.data_dir.clone()));
+    let services = config.services.iter().map(|it| Resource::Command(it.command.clone()));
+    let all: Vec<Resource> = addresses.chain(database).chain(services).collect();
+    match owner::hold(&all) {
+        Err(Refused::Io(error)) => {
+            tracing::warn!("a cluster's agents cannot be kept away: {error}");
+            Ok(None)
+        }
+        held => held.map(Some),
     }
 }
 

@@ -6,6 +6,13 @@ use super::Agent;
 use super::action::{Action, Offer};
 use super::parameter::Parameter;
 
+/// `ra-api-1.dtd` is of version 1.0 of the interface; what 1.1 adds is declared here, so that the
+/// document is valid against both.
+const DOCTYPE: &str = r#"<!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd" [
+  <!ATTLIST parameter reloadable (1|0) "0">
+  <!ATTLIST action name NMTOKEN #REQUIRED>
+]>"#;
+
 /// The metadata of an agent; its `Display` is what `meta-data` prints.
 pub struct Metadata<'a>(pub &'a Agent);
 
@@ -13,7 +20,7 @@ impl Display for Metadata<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Agent { name, short, long, parameters, offers, .. } = self.0;
         writeln!(f, "<?xml version=\"1.0\"?>")?;
-        writeln!(f, "<!DOCTYPE resource-agent SYSTEM \"ra-api-1.dtd\">")?;
+        writeln!(f, "{DOCTYPE}")?;
         let version = env!("CARGO_PKG_VERSION");
         writeln!(f, "<resource-agent name=\"{name}\" version=\"{version}\">")?;
         writeln!(f, "  <version>1.1</version>")?;

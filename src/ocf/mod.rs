@@ -7,9 +7,13 @@
 //! An agent is a table ([`Agent`]): its metadata is printed from the same parameters that are read.
 
 pub mod action;
+pub mod call;
 pub mod code;
+pub mod floating;
 pub mod metadata;
+pub mod neighbours;
 pub mod parameter;
+pub mod pbx;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,7 +41,7 @@ pub struct Agent {
 }
 
 /// Every agent.
-pub const AGENTS: &[&Agent] = &[];
+pub const AGENTS: &[&Agent] = &[&floating::AGENT, &pbx::AGENT];
 
 /// `duotone ocf AGENT ACTION`, which the cluster calls by way of the files in `ocf/`: does it and
 /// returns its exit code; `None` when the command line is something else.

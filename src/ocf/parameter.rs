@@ -73,6 +73,11 @@ impl<'e> Reader<'e> {
         Reader { environment, wrong: Vec::new() }
     }
 
+    /// What the cluster says beside the parameters; `None` when it does not, or nothing.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.environment)(name).filter(|value| !value.is_empty())
+    }
+
     /// The value or its default; empty, and remembered as wrong, when it must be given and is not.
     /// The cluster passes a parameter that was deleted as an empty one.
     pub fn text(&mut self, parameter: &Parameter) -> String {

@@ -2,11 +2,14 @@
 //! scheduling, signals or credentials, and a death signal tied to the daemon's life. A service has
 //! the daemon's environment; an agent has none of it, and is told what to do on standard input.
 //!
+//! A service of the cluster outlives who started it; so it has no death signal.
+//!
 //! `PR_SET_PDEATHSIG` fires when the *thread* that forked ends, not the process, so one thread that
 //! never ends forks everything.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -50,6 +53,9 @@ const NOT_INHERITED: [&str; 7] = [
     "LISTEN_FDNAMES",
     "JOURNAL_STREAM",
 ];
+
+/// What the cluster says to its agents alone.
+const OF_THE_CLUSTER: [&str; 4] = ["OCF_", "HA_", "PCMK_", "__OCF_"];
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -106,13 +112,54 @@ fn enqueue(job: Job) -> io::Result<()> {
     queue.send(job).map_err(|_| io::Error::other("the starting thread ended"))
 }
 
+/// Executes the service's command from a process that ends before it. In the child `record` writes
+/// down who it is before anything of the service runs, so that whatever is killed meanwhile, what
+/// runs is on record.
+///
+/// # Errors
+/// As [`start`]; also when this process has several threads, of which fork(2) copies one.
+pub fn start_lasting(
+    service: &Service,
+    output: File,
+    record: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+) -> Result<std::process::Child, StartError> {
+    let threads = std::fs::read_dir("/proc/self/task").map_err(StartError::NoThread)?.count();
+    if threads != 1 {
+        return Err(StartError::NoThread(io::Error::other("this process has several threads")));
+    }
+    let (mut command, identity) = prepared(service)?;
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_THE_CLUSTER.iter().any(|of| name.starts_with(of))) {
+            command.env_remove(name);
+        }
+    }
+    let spawn = |source| StartError::Execute { program: service.command[0].clone(), source };
+    command.stdin(Stdio::null()).stdout(output.try_clone().map_err(spawn)?).stderr(output);
+    let parent = nix::unistd::getpid().as_raw();
+    // SAFETY: there is one thread, as was seen above, so the child of fork(2) may do anything.
+    unsafe {
+        command.pre_exec(move || {
+            own_session()?;
+            record()?;
+            become_user(identity.as_ref())?;
+            ends_without(parent)
+        });
+    }
+    command.spawn().map_err(spawn)
+}
+
 fn fork(service: &Service) -> Result<Child, StartError> {
+    let (mut command, identity) = prepared(service)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    execute(command, identity)
+}
+
+fn prepared(service: &Service) -> Result<(Command, Option<Identity>), StartError> {
     let Some((program, arguments)) = service.command.split_first() else {
         return Err(StartError::NoCommand);
     };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&service.directory);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
@@ -125,7 +172,7 @@ fn fork(service: &Service) -> Result<Child, StartError> {
         }
     };
     command.envs(service.environment.iter().map(|(name, value)| (name, value)));
-    execute(command, identity)
+    Ok((command, identity))
 }
 
 fn fork_agent(program: &Path) -> Result<Child, StartError> {
@@ -182,6 +229,18 @@ impl Identity {
 
 /// In the child, after fork and before exec.
 fn prepare(daemon: libc::pid_t, identity: Option<&Identity>) -> io::Result<()> {
+    own_session()?;
+    become_user(identity)?;
+    // SAFETY: a system call on integers. Last, because a change of credentials clears it
+    // (PR_SET_PDEATHSIG(2const)).
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
+    }
+    // The daemon may have died before the line above.
+    ends_without(daemon)
+}
+
+fn own_session() -> io::Result<()> {
     // SAFETY: system calls on integers and on memory that outlives them; all async-signal-safe.
     // The signal set is initialised by sigemptyset before it is used.
     unsafe {
@@ -193,20 +252,27 @@ fn prepare(daemon: libc::pid_t, identity: Option<&Identity>) -> io::Result<()> {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
-        ordinary_scheduling()?;
-        if let Some(identity) = identity.filter(|identity| !identity.is_ours) {
-            check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
-            check(libc::setgid(identity.gid))?;
-            check(libc::setuid(identity.uid))?;
-        }
-        // Last, because a change of credentials clears it (PR_SET_PDEATHSIG(2const)).
-        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
-        // The daemon may have died before the line above.
-        if libc::getppid() != daemon {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
     }
-    Ok(())
+    ordinary_scheduling()
+}
+
+fn become_user(identity: Option<&Identity>) -> io::Result<()> {
+    let Some(identity) = identity.filter(|identity| !identity.is_ours) else { return Ok(()) };
+    // SAFETY: system calls on integers and on memory that outlives them; all async-signal-safe.
+    unsafe {
+        check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
+        check(libc::setgid(identity.gid))?;
+        check(libc::setuid(identity.uid))
+    }
+}
+
+/// Nobody waits for the child of a parent that has died.
+fn ends_without(parent: libc::pid_t) -> io::Result<()> {
+    // SAFETY: it takes nothing and cannot fail.
+    match unsafe { libc::getppid() } == parent {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
 }
 
 /// A service never runs with the pulse's real-time priority, however the daemon got here. Raw
