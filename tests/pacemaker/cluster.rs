@@ -27,7 +27,9 @@ pub fn install(machines: &Machines) -> anyhow::Result<()> {
     let seed = seed(&machines.files)?;
     for node in [0, 1] {
         let disk = machines.disk(node);
-        for directory in ["etc/corosync", "etc/pacemaker", "var/lib/pacemaker/cib", "var/log/corosync"] {
+        for directory in
+            ["etc/corosync", "etc/pacemaker", "var/lib/pacemaker/cib", "var/log/corosync"]
+        {
             fs::create_dir_all(disk.join(directory))?;
         }
         fs::write(disk.join("etc/corosync/corosync.conf"), COROSYNC)?;

@@ -36,7 +36,9 @@ pub fn soon(
     loop {
         match so() {
             Ok(true) => return Ok(began.elapsed()),
-            seen if began.elapsed() > patience => bail!("not within {patience:?}: {what}: {seen:?}"),
+            seen if began.elapsed() > patience => {
+                bail!("not within {patience:?}: {what}: {seen:?}")
+            }
             _ => std::thread::sleep(Duration::from_millis(100)),
         }
     }

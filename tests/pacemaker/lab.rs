@@ -66,8 +66,7 @@ impl Lab {
         }
         let watch = Watch::start(&machines.network)?;
         let writer = Writer::start(&machines.network)?;
-        let lab =
-            Lab { writer, watch, contestant, _power: power, machines, _directory: directory };
+        let lab = Lab { writer, watch, contestant, _power: power, machines, _directory: directory };
         // Side by side, as two machines boot: the first alone would wait for the other.
         std::thread::scope(|scope| {
             let both = [0, 1].map(|node| {
@@ -131,6 +130,13 @@ impl Lab {
         Ok(node)
     }
 
+    /// The same after something that the cluster may not have noticed yet: rows are stored again.
+    pub fn good_after(&self, since: Instant) -> anyhow::Result<usize> {
+        let stored = || Ok(self.writer.stored_since(since));
+        soon("rows are stored again", PATIENCE, stored)?;
+        self.good()
+    }
+
     /// Whether the other node streams from this one, as the contestant counts it.
     pub fn streams(&self, node: usize) -> anyhow::Result<bool> {
         let streams = database::streams(&self.machines, node)?;
@@ -153,15 +159,43 @@ impl Lab {
         Ok(self.writer.longest_gap(since))
     }
 
-    /// Every row that the client was told is stored is in the serving database.
-    pub fn every_row_is_there(&self) -> anyhow::Result<usize> {
+    /// The rows that the client was told are stored, and that the serving database does not have.
+    pub fn lost(&self) -> anyhow::Result<Vec<i64>> {
         let stored = self.writer.stored();
-        let there = database::query(&self.machines, self.promoted()?, "SELECT id FROM cdr")?;
-        let there: BTreeSet<i64> = there.iter().filter_map(|row| row.parse().ok()).collect();
-        let lost: Vec<&i64> = stored.iter().filter(|row| !there.contains(row)).collect();
+        let there = self.rows(self.promoted()?)?;
+        Ok(stored.into_iter().filter(|row| !there.contains(row)).collect())
+    }
+
+    /// There are none; how many it was told of.
+    pub fn every_row_is_there(&self) -> anyhow::Result<usize> {
+        let lost = self.lost()?;
         ensure!(lost.is_empty(), "acknowledged and not there: {lost:?}");
-        ensure!(!stored.is_empty(), "no row was ever acknowledged");
-        Ok(stored.len())
+        ensure!(self.writer.count() > 0, "no row was ever acknowledged");
+        Ok(self.writer.count())
+    }
+
+    /// The rows that a host's database has.
+    pub fn rows(&self, node: usize) -> anyhow::Result<BTreeSet<i64>> {
+        let rows = database::query(&self.machines, node, "SELECT id FROM cdr")?;
+        Ok(rows.iter().filter_map(|row| row.parse().ok()).collect())
+    }
+
+    /// The rows in the salvages on a host's disk.
+    pub fn salvaged(&self, node: usize) -> anyhow::Result<BTreeSet<i64>> {
+        let mut rows = BTreeSet::new();
+        for salvage in fs::read_dir(self.machines.disk(node).join("var/lib/duotone/salvage"))? {
+            for file in fs::read_dir(salvage?.path())? {
+                let path = file?.path();
+                if path.extension().is_none_or(|kind| kind != "jsonl") {
+                    continue;
+                }
+                for line in fs::read_to_string(&path)?.lines() {
+                    let line: serde_json::Value = serde_json::from_str(line)?;
+                    rows.extend(line["row"]["id"].as_i64().filter(|_| line["table"] == "cdr"));
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// Boots a host again, with its daemons, as a machine that gets its power back does.
@@ -178,13 +212,14 @@ fn install_programs(files: &Path, contestant: Contestant) -> anyhow::Result<()> 
         fs::create_dir_all(files.join(directory))?;
     }
     fs::copy(root.join("tests/pacemaker/fence_lab"), files.join("sbin/fence_lab"))?;
-    if contestant == Contestant::Duotone {
+    if contestant != Contestant::Paf {
         fs::copy(env!("CARGO_BIN_EXE_duotone"), files.join("sbin/duotone"))?;
         for agent in fs::read_dir(root.join("ocf"))? {
             let agent = agent?;
             fs::copy(agent.path(), files.join("ocf/duotone").join(agent.file_name()))?;
         }
     }
+    fs::copy(root.join("tests/pacemaker/kamailio.cfg"), files.join("kamailio.cfg"))?;
     let mut hosts = "127.0.0.1 localhost\n".to_owned();
     for (node, name) in NODES.iter().enumerate() {
         hosts += &format!("{} {name}\n{} {name}-cable\n", lan_address(node), cable_address(node));

@@ -7,6 +7,8 @@
 //! | `database`, `cluster`, `contestant` | what an administrator installs on them |
 //! | `writer`, `watch` | a client's acknowledged rows, and who has the address |
 //! | `lab` | all of it together, and what is waited for |
+//! | `sip` | a phone that asks whether the PBX answers |
+//! | `scenarios` | what goes wrong, and how it must end |
 //! | `bench` | the agents against PAF and IPaddr2 (`make bench-pacemaker`) |
 
 mod bench;
@@ -18,6 +20,8 @@ mod host;
 mod lab;
 mod network;
 mod power;
+mod scenarios;
+mod sip;
 mod watch;
 mod writer;
 

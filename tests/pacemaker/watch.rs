@@ -41,9 +41,8 @@ impl Watch {
     pub fn both(&self) -> Duration {
         let (a, b) = (self.stretches(0), self.stretches(1));
         let pairs = a.iter().flat_map(|one| b.iter().map(move |other| (one, other)));
-        let overlaps = pairs.map(|(one, other)| {
-            one.1.min(other.1).saturating_duration_since(one.0.max(other.0))
-        });
+        let overlaps = pairs
+            .map(|(one, other)| one.1.min(other.1).saturating_duration_since(one.0.max(other.0)));
         overlaps.max().unwrap_or_default()
     }
 

@@ -69,6 +69,18 @@ impl Writer {
         lock(&self.rows).stored.iter().map(|(row, _)| *row).collect()
     }
 
+    /// The last row that was tried.
+    pub fn tried(&self) -> i64 {
+        lock(&self.rows).next
+    }
+
+    /// Whether a row that was begun later than this is stored.
+    pub fn stored_since(&self, since: Instant) -> bool {
+        // What was on its way may have been answered already.
+        let later = since + COMMIT;
+        lock(&self.rows).stored.last().is_some_and(|(_, at)| *at > later)
+    }
+
     /// The longest time without an answer since then.
     pub fn longest_gap(&self, since: Instant) -> Duration {
         let rows = lock(&self.rows);
@@ -99,7 +111,8 @@ async fn connected(stop: &AtomicBool, rows: &Mutex<Rows>) -> anyhow::Result<()> 
     let noted = Arc::clone(&warned);
     let driver = tokio::spawn(async move {
         // A commit whose wait for the standby was cancelled is answered, with a warning.
-        while let Some(Ok(message)) = std::future::poll_fn(|turn| connection.poll_message(turn)).await
+        while let Some(Ok(message)) =
+            std::future::poll_fn(|turn| connection.poll_message(turn)).await
         {
             if matches!(message, AsyncMessage::Notice(_)) {
                 noted.store(true, Ordering::Relaxed);
