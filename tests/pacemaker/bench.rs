@@ -43,7 +43,7 @@ fn bench() {
     println!(
         "\ncorosync token 500 ms, monitors every 3 s and 4 s, fencing by a power switch; {runs} runs.\n\
          Outage: from the fault or the command to the first acknowledged commit of a client that\n\
-         gives up a commit after 500 ms. Rejoin: from the boot of the fenced host until it streams.\n\
+         gives up a commit after 500 ms. Rejoin: from the boot of the fenced host until it stands by.\n\
          PAF commits without waiting for the standby, duotone with it. Median (least to most), ms.\n\n\
          | | outage after power-off | switchover | rejoin | of these by hand | acknowledged rows lost |\n\
          |---|---|---|---|---|---|\n{rows}"
@@ -87,11 +87,11 @@ fn one_run(lab: &Lab, seen: &mut Seen) -> anyhow::Result<()> {
 
     let since = Instant::now();
     lab.boot(from)?;
-    let streams = || lab.streams(1 - from);
-    if soon("it stands by", BY_ITSELF, streams).is_err() {
+    let stands_by = || lab.stands_by(from);
+    if soon("it stands by", BY_ITSELF, stands_by).is_err() {
         seen.by_hand += 1;
         by_hand(lab, from)?;
-        soon("it stands by", cluster::PATIENCE, streams)?;
+        soon("it stands by", cluster::PATIENCE, stands_by)?;
     }
     seen.rejoin.push(since.elapsed());
     ensure!(lab.good()? == 1 - from, "the role went back");

@@ -120,14 +120,18 @@ impl Lab {
         soon("one is promoted", PATIENCE, || self.promoted().map(|_| true))?;
         let node = self.promoted()?;
         self.serves(node)?;
-        let stands_by = || {
-            let seen = self.seen()?;
-            ensure!(seen.with_role("db", "Unpromoted") == [1 - node], "{seen:?}");
-            ensure!(seen.blocked().is_empty(), "{:?}", seen.blocked());
-            self.streams(node)
-        };
-        soon(&format!("{} stands by", NODES[1 - node]), PATIENCE, stands_by)?;
+        let what = format!("{} stands by", NODES[1 - node]);
+        soon(&what, PATIENCE, || self.stands_by(1 - node))?;
         Ok(node)
+    }
+
+    /// Whether this node is a good standby of the other.
+    pub fn stands_by(&self, node: usize) -> anyhow::Result<bool> {
+        let seen = self.seen()?;
+        ensure!(seen.with_role("db", "Unpromoted") == [node], "{seen:?}");
+        ensure!(seen.blocked().is_empty(), "{:?}", seen.blocked());
+        let streams = database::streams(&self.machines, 1 - node)?;
+        Ok(streams.iter().any(|state| self.contestant.is_good_standby(state)))
     }
 
     /// The same after something that the cluster may not have noticed yet: rows are stored again.
@@ -135,12 +139,6 @@ impl Lab {
         let stored = || Ok(self.writer.stored_since(since));
         soon("rows are stored again", PATIENCE, stored)?;
         self.good()
-    }
-
-    /// Whether the other node streams from this one, as the contestant counts it.
-    pub fn streams(&self, node: usize) -> anyhow::Result<bool> {
-        let streams = database::streams(&self.machines, node)?;
-        Ok(streams.iter().any(|state| self.contestant.is_good_standby(state)))
     }
 
     /// Waits for some more acknowledged rows.

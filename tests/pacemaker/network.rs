@@ -68,12 +68,14 @@ impl Network {
         network.ip("sw", &switch)?;
         network.nft(
             "add table bridge lab\n\
-             add set bridge lab dead { type ifname; }\n\
+             add set bridge lab dark { type ifname; }\n\
+             add set bridge lab cut { type ifname; }\n\
              add chain bridge lab pass { type filter hook forward priority 0; }\n\
-             add rule bridge lab pass iifname @dead drop\n\
-             add rule bridge lab pass oifname @dead drop\n\
+             add rule bridge lab pass iifname @dark drop\n\
+             add rule bridge lab pass oifname @dark drop\n\
+             add rule bridge lab pass iifname @cut drop\n\
              add chain bridge lab own { type filter hook input priority 0; }\n\
-             add rule bridge lab own iifname @dead drop\n",
+             add rule bridge lab own iifname @dark drop\n",
         )?;
         network
             .ip("client", "link set lo up\nlink set eth0 up\naddr add 192.0.2.50/24 dev eth0\n")?;
@@ -101,19 +103,19 @@ impl Network {
     }
 
     /// Both ports of a host, at once; the other end keeps its carrier, as behind a switch.
-    pub fn cut_host(&self, node: usize, cut: bool) -> anyhow::Result<()> {
+    pub fn darken(&self, node: usize, dark: bool) -> anyhow::Result<()> {
         let letter = letter(node);
-        self.dead(&format!("{letter}-lan, {letter}-cable"), cut)
+        self.element("dark", &format!("{letter}-lan, {letter}-cable"), dark)
     }
 
     /// The cable between the hosts.
     pub fn cut_cable(&self, cut: bool) -> anyhow::Result<()> {
-        self.dead("a-cable, b-cable", cut)
+        self.element("cut", "a-cable, b-cable", cut)
     }
 
-    fn dead(&self, ports: &str, cut: bool) -> anyhow::Result<()> {
-        let verb = if cut { "add" } else { "delete" };
-        self.nft(&format!("{verb} element bridge lab dead {{ {ports} }}\n"))
+    fn element(&self, set: &str, ports: &str, add: bool) -> anyhow::Result<()> {
+        let verb = if add { "add" } else { "delete" };
+        self.nft(&format!("{verb} element bridge lab {set} {{ {ports} }}\n"))
     }
 
     /// The network namespace of `a`, `b`, `client` or the switch (`sw`).

@@ -61,11 +61,11 @@ impl Machines {
         if host.is_none() {
             return Ok(());
         }
-        self.network.cut_host(node, true)?;
+        self.network.darken(node, true)?;
         *host = None;
         self.network.forget(node)?;
         // Dark ports of a host without power and dead ones are the same to everybody.
-        self.network.cut_host(node, false)
+        self.network.darken(node, false)
     }
 
     /// Whether it has power.
