@@ -4,6 +4,7 @@
 # make mutants    breaks it anywhere (cargo-mutants), in shards: SHARD=0/8 FILES='src/protocol/lead.rs'
 # make simulate   millions of runs of the simulator: SEEDS=5000000
 # make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
+# make bench-ocf    a resource agent's monitor beside IPaddr2's
 # make bench-pacemaker  the resource agents against PAF and IPaddr2 on a real cluster: RUNS=5
 # make setup  installs what both need from the distribution; nothing of it is started
 
@@ -16,7 +17,7 @@ SHARD ?= 0/1
 RUNS ?= 5
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations mutants simulate test-guests bench-pacemaker setup
+.PHONY: demo test mutations mutants simulate test-guests bench-ocf bench-pacemaker setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -27,7 +28,8 @@ demo: setup
 test: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --no-fail-fast -- --show-output
+	# Most tests wait for daemons and servers, not for a processor.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --no-fail-fast -- --show-output
 
 mutations:
 	./tests/mutations/run
@@ -52,6 +54,12 @@ test-guests: setup
 	$(SUDO) ./tests/guests/build
 	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --locked --test guests -- \
 		--ignored --nocapture --test-threads 1
+
+bench-ocf: setup
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make bench-ocf: network namespaces need root, and there is no sudo: run it as root" >&2; exit 5; fi
+	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --release --locked --test ocf -- \
+		--ignored --nocapture bench
 
 bench-pacemaker:
 	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \

@@ -124,6 +124,23 @@ fn the_holder_answers_and_is_recognized() {
 }
 
 #[test]
+fn who_answers_for_a_reference_too_is_told_from_a_foreign_host() {
+    let Some(ethernet) = pair() else { return };
+    for address in ["192.0.2.10/24", "192.0.2.11/24", "2001:db8::10/64"] {
+        ethernet.ip("gw", &format!("addr add {address} dev eth0 nodad"));
+    }
+    let mut a = Side::open(&ethernet, "a", &floating(Mode::Address));
+    a.asks(&ASK_FLOATING);
+    let heard = a.hears_all(3);
+    assert_eq!(answers(&heard, Answerer::Foreign), 3, "{heard:?}");
+    a.asks(&ASK_REFERENCES);
+    assert_eq!(a.hears_all(2).len(), 2);
+    a.asks(&ASK_FLOATING);
+    let heard = a.hears_all(3);
+    assert_eq!(answers(&heard, Answerer::Everyone), 3, "{heard:?}");
+}
+
+#[test]
 fn nobody_answers_for_addresses_that_nobody_holds() {
     let Some(ethernet) = pair() else { return };
     let mut a = Side::open(&ethernet, "a", &floating(Mode::Address));

@@ -63,6 +63,8 @@ pub enum DemoPreset {
     Voice,
     /// 10 ms heartbeats.
     Fast,
+    /// 100 ms heartbeats, lost after 900 ms.
+    Virtual,
 }
 
 macro_rules! word_of_the_file {

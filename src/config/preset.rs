@@ -16,6 +16,8 @@ pub enum Preset {
     Voice,
     /// As short as the inequalities honestly allow with the real-time pulse; quiet hosts only.
     Fast,
+    /// Takeover in about a second, on hosts that share their processors: virtual machines.
+    Virtual,
     /// Heartbeats every second, lost after ten.
     Seconds,
     /// Checks every 30 seconds.
@@ -91,9 +93,10 @@ const FENCE: Duration = Duration::from_secs(20);
 
 impl Preset {
     /// Every preset with the name that the file uses.
-    pub const ALL: [(&'static str, Preset); 5] = [
+    pub const ALL: [(&'static str, Preset); 6] = [
         ("voice", Preset::Voice),
         ("fast", Preset::Fast),
+        ("virtual", Preset::Virtual),
         ("seconds", Preset::Seconds),
         ("thirty", Preset::Thirty),
         ("group", Preset::Group),
@@ -104,6 +107,7 @@ impl Preset {
         match self {
             Preset::Voice => VOICE,
             Preset::Fast => FAST,
+            Preset::Virtual => VIRTUAL,
             Preset::Seconds => SECONDS,
             Preset::Thirty => THIRTY,
             Preset::Group => GROUP,
@@ -230,6 +234,23 @@ const FAST: Basic = Basic {
     long_validity: ms(300),
     address_lifetime: ms(2000),
     replication_stall: ms(1000),
+    step_deadline: ms(10_000),
+    critical_down: ms(5000),
+};
+
+const VIRTUAL: Basic = Basic {
+    interval: ms(100),
+    delay: ms(40),
+    lost_after: ms(900),
+    drift_ppm: DRIFT_PPM,
+    release: ms(60),
+    arbiter: ms(120),
+    probe_interval: ms(30),
+    probes: 5,
+    short_validity: ms(120),
+    long_validity: ms(1000),
+    address_lifetime: ms(2000),
+    replication_stall: ms(4000),
     step_deadline: ms(10_000),
     critical_down: ms(5000),
 };

@@ -133,6 +133,11 @@ fn lan(status: &Status, lines: &mut Vec<String>) {
         Some(Answerer::Foreign) => {
             lines.push("a FOREIGN host answers for a floating address".into());
         }
+        Some(Answerer::Everyone) => lines.push(
+            "the device that answers for a reference ANSWERS FOR EVERYONE, for a floating address \
+             too: switch its proxy ARP off"
+                .into(),
+        ),
         None => {}
     }
 }

@@ -117,10 +117,12 @@ impl Recorder {
     pub fn keep(&mut self, record: Record) {
         let lost = record.number != self.number;
         self.number = record.number + 1;
-        if lost || self.kept() >= MOST {
-            // What is left could not be replayed, or is too much: the next node begins anew.
+        if lost {
+            // What is left could not be replayed: the next node begins anew.
             self.chunks.clear();
             self.open = Chunk::default();
+        } else if self.kept() >= MOST {
+            self.forget_oldest();
         }
         let entry = match record.what {
             Recorded::Node(node) => return self.begin_chunk(record.at, node),
@@ -133,6 +135,19 @@ impl Recorder {
         };
         if self.open.node.is_some() || !self.chunks.is_empty() {
             self.open.entries.push(entry);
+        }
+    }
+
+    /// Forgets up to the next node: what has none before it could not be replayed.
+    fn forget_oldest(&mut self) {
+        match self.chunks.iter().skip(1).position(|chunk| chunk.node.is_some()) {
+            Some(next) => drop(self.chunks.drain(..=next)),
+            None => {
+                self.chunks.clear();
+                if self.open.node.is_none() || self.open.entries.len() >= MOST {
+                    self.open = Chunk::default();
+                }
+            }
         }
     }
 
@@ -314,7 +329,10 @@ mod tests {
         // Nobody waits for it here.
         drop(recorder.write("test"));
         let task = tasks.try_recv().unwrap();
-        let scratch = std::env::temp_dir().join(format!("dtrecorder{}", std::process::id()));
+        // Tests run side by side.
+        let thread = std::thread::current().id();
+        let scratch = format!("dtrecorder{}-{thread:?}", std::process::id());
+        let scratch = std::env::temp_dir().join(scratch);
         let path = task.write(&Recordings::new(&scratch)).unwrap();
         let found = recording::read(&std::fs::read(path).unwrap()).unwrap();
         let _ = std::fs::remove_dir_all(scratch);
@@ -360,6 +378,14 @@ mod tests {
             keep(&mut recorder, at(1000), Recorded::Event(Event::Tick));
             assert!(recorder.kept() <= MOST);
         }
+        // The oldest goes, not the newest.
+        let (mut recorder, tasks) = self::recorder();
+        run(&mut recorder, 0..25);
+        while recorder.kept() < MOST {
+            keep(&mut recorder, at(25_000), Recorded::Event(Event::Tick));
+        }
+        keep(&mut recorder, at(25_000), Recorded::Event(Event::Tick));
+        assert_eq!(first(&written(&mut recorder, &tasks)), at(10_000));
         assert!(size_of::<Entry>() * MOST < 16 << 20, "{} bytes each", size_of::<Entry>());
     }
 

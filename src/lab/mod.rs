@@ -173,6 +173,8 @@ words! {
         Voice = "voice",
         /// 10 ms heartbeats.
         Fast = "fast",
+        /// 100 ms heartbeats, for a machine that often stands still.
+        Virtual = "virtual",
     }
 }
 
@@ -188,6 +190,7 @@ impl Preset {
         match self {
             Preset::Voice => preset::Preset::Voice.timing(),
             Preset::Fast => preset::Preset::Fast.timing(),
+            Preset::Virtual => preset::Preset::Virtual.timing(),
         }
     }
 }

@@ -235,7 +235,7 @@ impl Scenario {
                 "cut-eth0",
                 "the LAN cable of the active host is cut",
                 "the role is handed to the standby over eth1; when the cable works again nothing moves",
-                s(8), s(8),
+                s(12), s(12),
             ),
             Scenario::CutBoth => moved(
                 "cut-both",

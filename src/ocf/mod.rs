@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod neighbours;
 pub mod parameter;
 pub mod pbx;
+pub mod postgres;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -41,7 +42,7 @@ pub struct Agent {
 }
 
 /// Every agent.
-pub const AGENTS: &[&Agent] = &[&floating::AGENT, &pbx::AGENT];
+pub const AGENTS: &[&Agent] = &[&floating::AGENT, &pbx::AGENT, &postgres::AGENT];
 
 /// `duotone ocf AGENT ACTION`, which the cluster calls by way of the files in `ocf/`: does it and
 /// returns its exit code; `None` when the command line is something else.

@@ -69,10 +69,10 @@ fn listen(
             while let Some(frame) = socket.receive()? {
                 match topics.read(&frame, own) {
                     Some(Said::Holds(mac)) => heard.holder = Some(mac),
-                    Some(Said::Answers(reference)) if !heard.answered.contains(&reference) => {
+                    Some(Said::Answers(reference, _)) if !heard.answered.contains(&reference) => {
                         heard.answered.push(reference);
                     }
-                    Some(Said::Answers(_) | Said::Probes) | None => {}
+                    Some(Said::Answers(..) | Said::Probes) | None => {}
                 }
             }
         }

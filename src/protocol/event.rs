@@ -136,6 +136,8 @@ pub enum Answerer {
     Peer,
     /// A host's that is not of this pair.
     Foreign,
+    /// A device's that answers for a reference too (proxy ARP): it would answer for everyone.
+    Everyone,
 }
 
 /// A group's addresses in the kernel.

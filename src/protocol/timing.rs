@@ -322,7 +322,7 @@ impl Timing {
 
     /// How often a node asks its references while nothing depends on them.
     pub fn calm_period(&self) -> Duration {
-        (self.lost_after * 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
+        (self.lost_after * 2).clamp(Duration::from_secs(1), Duration::from_secs(5))
     }
 
     /// How often a node that lives on its references asks them.

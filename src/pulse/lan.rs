@@ -40,6 +40,8 @@ pub struct Lan {
     open: Open,
     answered_within: Duration,
     peer_macs: Vec<Mac>,
+    /// Who answered last for each reference.
+    reference_macs: Vec<(IpAddr, Mac)>,
     link: Option<Link>,
     sockets: Option<Sockets>,
     /// Floating addresses that the kernel had when last looked at.
@@ -66,6 +68,7 @@ impl Lan {
             open: Open::new(&floating.references, timing.arbiter),
             answered_within: timing.arbiter,
             peer_macs: Vec::new(),
+            reference_macs: Vec::new(),
             link: None,
             sockets: None,
             present: Vec::new(),
@@ -109,6 +112,7 @@ impl Lan {
             references: floating.references.clone(),
         };
         self.open = Open::new(&floating.references, self.answered_within);
+        self.reference_macs.clear();
         // They are filtered by the old addresses; the next look opens them again.
         self.sockets = None;
         self.settle(trouble, out);
@@ -348,14 +352,21 @@ impl Lan {
                 Said::Holds(mac) if self.peer_macs.contains(&mac) => {
                     Some(LanSeen::FloatingAnswered { at: now, by: Answerer::Peer })
                 }
-                Said::Holds(_) => {
-                    Some(LanSeen::FloatingAnswered { at: now, by: Answerer::Foreign })
+                Said::Holds(mac) => {
+                    let by = match self.reference_macs.iter().any(|(_, known)| *known == mac) {
+                        true => Answerer::Everyone,
+                        false => Answerer::Foreign,
+                    };
+                    Some(LanSeen::FloatingAnswered { at: now, by })
                 }
                 Said::Probes => Some(LanSeen::PeerProbed { at: now }),
-                Said::Answers(reference) => self
-                    .open
-                    .answered(reference, now)
-                    .map(|probed_at| LanSeen::ReferenceAnswered { probed_at }),
+                Said::Answers(reference, mac) => {
+                    self.reference_macs.retain(|(known, _)| *known != reference);
+                    self.reference_macs.push((reference, mac));
+                    self.open
+                        .answered(reference, now)
+                        .map(|probed_at| LanSeen::ReferenceAnswered { probed_at })
+                }
             };
             out.extend(seen.map(|seen| Event::Lan { group: self.group, seen }));
         }

@@ -20,8 +20,8 @@ pub enum Said {
     Holds(Mac),
     /// Somebody asks for a floating address as one does who is about to claim it.
     Probes,
-    /// A reference answers this host.
-    Answers(IpAddr),
+    /// A reference answers this host, from this hardware address.
+    Answers(IpAddr, Mac),
 }
 
 /// A question to the LAN.
@@ -105,7 +105,7 @@ impl Topics {
             && packet.target_mac == own
             && self.references.contains(&sender)
         {
-            Some(Said::Answers(sender))
+            Some(Said::Answers(sender, packet.sender_mac))
         } else {
             None
         }
@@ -124,7 +124,7 @@ impl Topics {
             ndp::Kind::Advertisement { solicited: true }
                 if frame.destination == own && self.references.contains(&target) =>
             {
-                Some(Said::Answers(target))
+                Some(Said::Answers(target, mac))
             }
             ndp::Kind::Advertisement { .. } => None,
             ndp::Kind::Solicitation if self.floating.contains(&source) => Some(Said::Holds(mac)),
@@ -219,7 +219,7 @@ mod tests {
             bytes[..6].copy_from_slice(&to);
             bytes
         };
-        assert_eq!(said(&reply(OWN)), Some(Said::Answers("192.0.2.1".parse().unwrap())));
+        assert_eq!(said(&reply(OWN)), Some(Said::Answers("192.0.2.1".parse().unwrap(), OTHER)));
         assert_eq!(said(&reply([2, 0, 0, 0, 0, 3])), None);
         // An advertisement to all nodes answers somebody's question, not ours.
         let all = ndp::Message {
@@ -231,7 +231,7 @@ mod tests {
         let mut bytes = solicited.multicast(OTHER);
         assert_eq!(said(&bytes), None);
         bytes[..6].copy_from_slice(&OWN);
-        assert_eq!(said(&bytes), Some(Said::Answers("2001:db8::1".parse().unwrap())));
+        assert_eq!(said(&bytes), Some(Said::Answers("2001:db8::1".parse().unwrap(), OTHER)));
     }
 
     #[test]

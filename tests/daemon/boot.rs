@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::pair::{DUOTONE, Pair, V4, V6, Wanted, running, said, service};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, soon};
 
 fn everything() -> Wanted {
@@ -37,7 +37,7 @@ fn settled(mut wanted: Wanted) -> Option<(Pair, usize)> {
 
 #[test]
 fn a_pair_boots_and_its_users_can_read_how_it_stands() {
-    on_a_steady_machine(VOICE_BEARS, boots_and_is_read);
+    on_a_steady_machine(PAIR_BEARS, boots_and_is_read);
 }
 
 fn boots_and_is_read() {
@@ -128,7 +128,7 @@ fn explain(pair: &Pair) {
     let (active, standby) = (pair.ask(0, &["explain"]), pair.ask(1, &["explain"]));
     assert_eq!((active.code, standby.code), (0, 0));
     assert!(active.out.contains("if pbx-b died now:\n  pbx-a would go on serving"), "{active:?}");
-    assert!(standby.out.contains("pbx-b would ask the LAN after 170 ms"), "{standby:?}");
+    assert!(standby.out.contains("pbx-b would ask the LAN after 380 ms"), "{standby:?}");
     assert!(!standby.out.contains("in the way"), "{standby:?}");
     for (said, link) in [(&active, "eth1 (udp)"), (&standby, "eth0 (ethernet)")] {
         assert!(said.out.contains(&format!("link {link}: both directions work")), "{said:?}");

@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::pair::{DUOTONE, Pair, Said, V4, Wanted, said};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::HOSTS;
 
 #[test]
 fn a_damaged_memory_holds_the_node_until_a_person_decides() {
-    on_a_steady_machine(VOICE_BEARS, damaged_memory_holds);
+    on_a_steady_machine(PAIR_BEARS, damaged_memory_holds);
 }
 
 fn damaged_memory_holds() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::{self, sql};
 use crate::pair::{DUOTONE, PATIENT, Pair, V4, V6, Wanted, said};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, soon};
 
 /// Refused, with this in the reason.
@@ -131,7 +131,7 @@ fn views(pair: &Pair) {
 
 #[test]
 fn a_takeover_is_remembered_by_both_also_without_a_daemon() {
-    on_a_steady_machine(VOICE_BEARS, takeover_is_remembered);
+    on_a_steady_machine(PAIR_BEARS, takeover_is_remembered);
 }
 
 fn takeover_is_remembered() {
@@ -189,6 +189,7 @@ fn maintenance_lasts_over_a_restart_and_ends_by_itself() {
     assert!(pair.ask(standby, &["status"]).out.contains("is in MAINTENANCE"));
     assert!(pair.ask(active, &["status"]).out.contains("NO GOOD standby: it is in maintenance"));
     assert!(pair.ask(standby, &["explain"]).out.contains("in maintenance until"));
+    soon("it has left", || pair.status(active)["peer_seen"]["left"] == true);
     refused(&pair, active, &["switchover"], "the peer has left the pair");
 
     // Neither the end of the active node nor a restart makes it serve.

@@ -48,7 +48,7 @@ pub struct Wanted {
 impl Default for Wanted {
     fn default() -> Wanted {
         Wanted {
-            preset: "voice",
+            preset: "virtual",
             durability: "available",
             arbitration: "[\"lan\"]",
             witness: "",
@@ -285,6 +285,9 @@ gateways = ["192.0.2.1"]
         let mut active = None;
         soon("one node serves and the other stands by", || {
             let said = [self.status(0), self.status(1)];
+            let hears = |status: &Value, role: &str| {
+                status["peer_seen"]["role"] == role && status["peer_seen"]["two_way"] == true
+            };
             let good = |node: &usize| {
                 let (own, other) = (&said[*node], &said[1 - node]);
                 let is = |status: &Value, key: &str| status["certificate"][key] != false;
@@ -294,6 +297,7 @@ gateways = ["192.0.2.1"]
                     && own["serving"] == true
                     && other["role"] == "standby"
                     && other["stance"] == "standby"
+                    && (hears(own, "standby") && hears(other, "active"))
                     && certified
                     && said.iter().all(services_good)
             };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::pair::{DUOTONE, Pair, Said, Wanted, said};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, soon};
 
 fn recordings(pair: &Pair, node: usize) -> Vec<PathBuf> {
@@ -43,7 +43,7 @@ fn tells(story: &str, wanted: &[&str]) {
 
 #[test]
 fn a_takeover_is_recorded_and_replays_the_same() {
-    on_a_steady_machine(VOICE_BEARS, takeover);
+    on_a_steady_machine(PAIR_BEARS, takeover);
 }
 
 fn takeover() {
@@ -92,7 +92,9 @@ fn takeover() {
     pair.start(active);
     assert_eq!(pair.settle(), standby);
     assert_eq!(pair.terminate(standby), Some(0));
-    let path = named(&pair, standby, "handover-given").expect("written before the end");
+    let path = named(&pair, standby, "handover-given").unwrap_or_else(|| {
+        panic!("not written before the end:\n{}", pair.log(standby));
+    });
     tells(&same_again(&path), &["active", "orders Leave", "giving", "do release address"]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::pair::{Pair, V4, V6, Wanted, running, said, service};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, signal, soon};
 
 const MACS: [&str; 2] = ["02:00:00:00:00:00", "02:00:00:00:00:01"];
@@ -58,7 +58,7 @@ fn tells(pair: &Pair, node: usize, wanted: &[&str]) {
 
 #[test]
 fn a_host_without_power_is_replaced() {
-    on_a_steady_machine(VOICE_BEARS, is_replaced);
+    on_a_steady_machine(PAIR_BEARS, is_replaced);
 }
 
 fn is_replaced() {
@@ -66,7 +66,6 @@ fn is_replaced() {
     let standby = 1 - active;
     learn(&pair, active);
     pair.power_off(active);
-    // 250 ms of silence and the LAN's consent; the rest is a loaded machine.
     pair.serves_soon(standby);
     told(&pair, standby);
     tells(
@@ -106,7 +105,7 @@ fn is_replaced() {
 
 #[test]
 fn a_dead_daemon_s_address_expires_before_the_other_takes_it() {
-    on_a_steady_machine(VOICE_BEARS, expires_first);
+    on_a_steady_machine(PAIR_BEARS, expires_first);
 }
 
 fn expires_first() {
@@ -137,7 +136,7 @@ fn expires_first() {
 
 #[test]
 fn a_released_address_is_free_at_once() {
-    on_a_steady_machine(VOICE_BEARS, is_free_at_once);
+    on_a_steady_machine(PAIR_BEARS, is_free_at_once);
 }
 
 fn is_free_at_once() {
@@ -177,7 +176,7 @@ fn a_frozen_daemon_that_thaws_drops_the_role_before_anything_else() {
 
 #[test]
 fn a_node_that_is_told_to_stop_hands_over_at_once_and_returns_as_standby() {
-    on_a_steady_machine(VOICE_BEARS, hands_over_and_returns);
+    on_a_steady_machine(PAIR_BEARS, hands_over_and_returns);
 }
 
 fn hands_over_and_returns() {
@@ -212,7 +211,7 @@ fn hands_over_and_returns() {
 
 #[test]
 fn a_whole_interface_moves_bare_or_down() {
-    on_a_steady_machine(VOICE_BEARS, interface_moves);
+    on_a_steady_machine(PAIR_BEARS, interface_moves);
 }
 
 fn interface_moves() {

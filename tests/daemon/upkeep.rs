@@ -118,7 +118,9 @@ fn services_and_addresses_are_read_again_without_a_role_change() {
     assert_eq!(pair.settle(), active);
     assert_eq!(pair.status(active)["term"], term, "nobody took anything");
     assert_eq!(pair.status(active)["services"][0]["pid"], pid, "what did not change runs on");
-    assert_eq!(pair.status(active)["peer_seen"]["same_configuration"], true);
+    soon("both have the same file", || {
+        pair.status(active)["peer_seen"]["same_configuration"] == true
+    });
 
     // What cannot be changed so is named, and nothing is.
     pair.wanted.durability = "strict";

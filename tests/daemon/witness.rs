@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::pair::{DUOTONE, KEY, Pair, Wanted, said};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 use crate::world::{HOSTS, World, X, soon};
 
 /// What a machine without real-time scheduling can keep.
@@ -141,7 +141,7 @@ fn a_host_without_power_is_replaced_by_the_witness_s_grant() {
 
 #[test]
 fn a_witness_that_is_down_harms_nothing_and_is_missed_in_time() {
-    on_a_steady_machine(VOICE_BEARS, down_harms_nothing);
+    on_a_steady_machine(PAIR_BEARS, down_harms_nothing);
 }
 
 fn down_harms_nothing() {

@@ -20,6 +20,7 @@ const CASES: &[(&str, Case)] = &[
     ("unit restart", restarts::unit_restart),
     ("kernel panic", kernel_panic),
     ("boot", boot),
+    ("host watchdog", host_watchdog),
 ];
 
 /// Runs them all, or those that `GUESTS_CASES` names (with commas).
@@ -44,7 +45,6 @@ pub fn run(results: &mut Results) -> anyhow::Result<()> {
             }
         }
     }
-    results.skipped("host watchdog", "this version has no `watchdog`; the guests have an i6300esb");
     Ok(())
 }
 
@@ -149,6 +149,57 @@ fn kernel_panic(pair: &mut Pair) -> anyhow::Result<String> {
     Ok(format!(
         "{} served {} s after the panic; the other rejoined; all {rows} acknowledged rows are on \
          both",
+        NAMES[standby],
+        took.as_secs()
+    ))
+}
+
+/// With everything of the unit stopped and systemd not looking, only the device is left: it resets
+/// the host, and the other serves.
+fn host_watchdog(pair: &mut Pair) -> anyhow::Result<String> {
+    let active = pair.settle()?;
+    let standby = 1 - active;
+    let mut device = String::new();
+    // The standby first: its restart moves nothing.
+    for node in [standby, active] {
+        let agent = &pair.guests[node].agent;
+        device = agent.run(
+            "set -e
+             for module in i6300esb softdog; do
+                 modprobe -q $module && test -e /dev/watchdog && break
+             done
+             test -e /dev/watchdog
+             echo $module | tee /etc/modules-load.d/watchdog.conf
+             grep -q ^watchdog /etc/duotone/duotone.toml ||
+                 sed -i '/^\\[pair\\]/a watchdog = \"/dev/watchdog\"' /etc/duotone/duotone.toml",
+        )?;
+    }
+    pair.guests[standby].agent.run("systemctl restart duotone")?;
+    pair.settle()?;
+    // The role may go with the restart of who has it.
+    pair.guests[active].agent.run("systemctl restart duotone")?;
+    let active = pair.settle()?;
+    let standby = 1 - active;
+    pair.soon("the device is fed", |pair| Ok(pair.status(active)["watchdog"] == "fed"))?;
+    pair.rows_flow(3)?;
+    let agent = &pair.guests[active].agent;
+    // Gone with the boot.
+    agent.run(
+        "mkdir -p /run/systemd/system/duotone.service.d
+         printf '[Service]\\nWatchdogSec=0\\n' > /run/systemd/system/duotone.service.d/never.conf
+         systemctl daemon-reload",
+    )?;
+    ensure!(pair.settle()? == active, "the role moved without a cause");
+    pair.guests[active].agent.last_words("systemctl kill --signal=STOP --kill-whom=all duotone")?;
+    pair.guests[active].off()?;
+    let took = pair.serves_soon(standby)?;
+    pair.rows_flow(5)?;
+    returns(pair, active)?;
+    let rows = survived(pair, active, standby)?;
+    Ok(format!(
+        "{} reset the host; {} served {} s later; it rejoined; all {rows} acknowledged rows are on \
+         both",
+        device.trim(),
         NAMES[standby],
         took.as_secs()
     ))

@@ -31,10 +31,6 @@ impl Results {
         self.row(case, "FAILED", why);
     }
 
-    pub fn skipped(&mut self, case: &str, why: &str) {
-        self.row(case, "skipped", why);
-    }
-
     fn row(&mut self, case: &str, outcome: &'static str, seen: &str) {
         let after = self.begun.elapsed().as_secs();
         eprintln!("guests: {after} s: {case}: {outcome}: {seen}");

@@ -24,7 +24,7 @@ use duotone::pulse::report::{Outlets, Recorded, Snapshot};
 use duotone::pulse::{LanSide, Pulse, start};
 
 use crate::net::{Hosts, LATELY, every_kind, identity, soon};
-use crate::steady::{VOICE_BEARS, on_a_steady_machine};
+use crate::steady::{PAIR_BEARS, on_a_steady_machine};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -239,7 +239,7 @@ fn slow_world(mut outlets: Outlets, post: &duotone::pulse::queue::Post, seen: &M
 
 #[test]
 fn two_pulses_agree_on_one_owner_and_the_other_takes_over() {
-    on_a_steady_machine(VOICE_BEARS, agree_and_take_over);
+    on_a_steady_machine(PAIR_BEARS, agree_and_take_over);
 }
 
 fn agree_and_take_over() {
@@ -294,7 +294,7 @@ fn agree_and_take_over() {
 
 #[test]
 fn a_flood_does_not_take_the_processor_and_the_pulse_goes_on() {
-    on_a_steady_machine(VOICE_BEARS, goes_on_in_a_flood);
+    on_a_steady_machine(PAIR_BEARS, goes_on_in_a_flood);
 }
 
 fn goes_on_in_a_flood() {

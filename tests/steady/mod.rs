@@ -10,7 +10,7 @@ use duotone::pulse::clock;
 
 /// What the `voice` preset bears of a machine that stands still, its own lateness taken off.
 #[allow(dead_code)] // not every test has a pair
-pub const VOICE_BEARS: Duration = Duration::from_millis(90);
+pub const PAIR_BEARS: Duration = Duration::from_millis(90);
 
 /// How often it is played altogether.
 const PLAYS: usize = 3;

@@ -194,6 +194,16 @@ impl Places {
         take().map_err(trouble(&path))
     }
 
+    /// Writes a small file and waits for the disk.
+    pub(super) fn write_probe(&self, owner: &Owner) -> Result<(), Trouble> {
+        let path = self.rejoin().join("written");
+        let write = || {
+            self.make_own(owner)?;
+            files::replace(&path, b"probe\n", owner)
+        };
+        write().map_err(trouble(&path))
+    }
+
     fn make_own(&self, owner: &Owner) -> io::Result<()> {
         make_dir(&self.rejoin(), owner)?;
         sync_parent(&self.data)

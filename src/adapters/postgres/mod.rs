@@ -25,6 +25,7 @@ mod losing;
 mod mark;
 mod names;
 mod pace;
+mod probe;
 mod process;
 mod progress;
 mod receiving;
@@ -44,6 +45,7 @@ use tokio::time::Instant as Deadline;
 use tokio_postgres::SimpleQueryRow;
 
 pub use check::Finding;
+pub use probe::{PeerRole, is_stopped};
 pub use progress::{Phase, Progress};
 pub use trouble::Trouble;
 
@@ -80,6 +82,8 @@ pub struct Database {
     /// The server that this value started, so that it is known before it can be seen in its
     /// directory, and reaped.
     started: Option<std::process::Child>,
+    /// Where its early messages go; `None`: where this process's do.
+    output: Option<std::fs::File>,
     /// Held by whoever changes the cluster's files, also when nobody waits for it any more.
     files: Arc<Mutex<()>>,
     forks: Option<(u32, Vec<Fork>)>,
@@ -110,6 +114,7 @@ impl Database {
                 .clamp(Duration::from_millis(20), Duration::from_millis(500)),
             postgres: postgres.clone(),
             started: None,
+            output: None,
             files: Arc::default(),
             forks: None,
             applied: None,
@@ -120,6 +125,12 @@ impl Database {
             next_salvage: Pace::AT_ONCE,
             progress: watch::Sender::new(None),
         }
+    }
+
+    /// Has the early messages of servers that it starts go to `output`: for a process that ends
+    /// before they do, and whose own output nobody reads then.
+    pub fn set_output(&mut self, output: std::fs::File) {
+        self.output = Some(output);
     }
 
     /// How far a long deed has come, while there is one.

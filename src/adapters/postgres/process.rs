@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -236,19 +236,23 @@ impl Owner {
     }
 }
 
-/// Starts the server as its owner, in a session of its own; its early messages go where the
-/// daemon's do. It outlives the daemon unless it is `isolated`.
+/// Starts the server as its owner, in a session of its own; its early messages go to `output`, or
+/// else where the daemon's do. It outlives the daemon unless it is `isolated`.
 pub(super) fn start(
     postgres: &Postgres,
     owner: &Owner,
     more: &[String],
     isolated: bool,
+    output: Option<&File>,
 ) -> Result<Child, Trouble> {
     let program = postgres.bin_dir.join("postgres");
     // An immediate shutdown, should the daemon end before it does.
     let farewell = isolated.then_some(libc::SIGQUIT);
     let mut command = as_owner(&program, owner, farewell);
     command.arg("-D").arg(&postgres.data_dir).args(&postgres.options).args(more).current_dir("/");
+    if let Some(output) = output {
+        command.stdout(output.try_clone()?).stderr(output.try_clone()?);
+    }
     command.spawn().map_err(|error| Trouble::File { path: program, error })
 }
 

@@ -108,7 +108,7 @@ impl Database {
         }
     }
 
-    async fn ask_source(
+    pub(super) async fn ask_source(
         &self,
         owner: &Owner,
         database: Option<&str>,

@@ -85,16 +85,26 @@ async fn forked(
 ) -> Result<Child, StartError> {
     let (answer, child) = oneshot::channel();
     let job: Job = Box::new(move || {
-        // Nobody waits any more: the child would be nobody's.
-        if let Err(Ok(child)) = answer.send(fork()) {
+        // Whoever waited may be gone: the answer is dropped then, here or in the channel.
+        drop(answer.send(fork().map(|child| Unclaimed(Some(child)))));
+    });
+    enqueue(job).map_err(StartError::NoThread)?;
+    let ended = || StartError::NoThread(io::Error::other("the starting thread ended"));
+    child.await.map_err(|_| ended())??.0.take().ok_or_else(ended)
+}
+
+/// A child on its way to who asked for it. Dropping it kills it: it would be nobody's.
+struct Unclaimed(Option<Child>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(child) = &self.0 {
             let _gone_already = nix::sys::signal::killpg(
                 nix::unistd::Pid::from_raw(child.pid),
                 nix::sys::signal::Signal::SIGKILL,
             );
         }
-    });
-    enqueue(job).map_err(StartError::NoThread)?;
-    child.await.map_err(|_| StartError::NoThread(io::Error::other("the starting thread ended")))?
+    }
 }
 
 fn enqueue(job: Job) -> io::Result<()> {

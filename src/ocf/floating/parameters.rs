@@ -121,7 +121,7 @@ pub(super) struct Asked {
 impl Asked {
     pub fn read(reader: &mut Reader<'_>) -> Asked {
         let call = Call::read(reader);
-        let mut addresses = hosts(reader, &ADDRESSES, |text| address(text));
+        let mut addresses = hosts(reader, &ADDRESSES, address);
         let gateways = neighbours(reader, &GATEWAYS, &addresses);
         for ipv4 in [true, false] {
             if gateways.iter().filter(|gateway| gateway.is_ipv4() == ipv4).count() > 1 {
