@@ -12,6 +12,7 @@ mod fence;
 mod history;
 mod keygen;
 mod orders;
+mod pacemaker;
 mod parts;
 mod replay;
 mod salvage;
@@ -143,6 +144,12 @@ enum Verb {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Print the pair as a Pacemaker cluster's resources (no daemon runs there)
+    PacemakerConfig {
+        /// As a script for pcs, not for crmsh
+        #[arg(long)]
+        pcs: bool,
+    },
     /// The rows that a returning node alone had
     #[command(subcommand)]
     Salvage(SalvageVerb),
@@ -259,6 +266,9 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Timeline(asked) => history::draw(&asked, &source()),
         Verb::Record => ask::record(&options.socket()),
         Verb::Replay(asked) => replay::perform(&asked),
+        Verb::PacemakerConfig { pcs } => {
+            pacemaker::print(&options.config(), options.node.as_deref(), pcs)
+        }
         Verb::Reload => ask::reload(&options.socket()),
         Verb::Keygen { path } => keygen::make(path, &options.config()),
         Verb::Salvage(verb) => {

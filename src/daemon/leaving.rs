@@ -12,8 +12,9 @@ use crate::protocol::lead::Authority;
 use crate::protocol::peer::Liveness;
 use crate::protocol::plan::not_writable;
 
-/// systemd's own limit (TimeoutStopSec) is longer.
-const RELEASE_WITHIN: Duration = Duration::from_secs(8);
+/// A handover with slow times, or on a slow host, may need most of it. systemd's own limit
+/// (TimeoutStopSec) is longer than both together.
+const RELEASE_WITHIN: Duration = Duration::from_secs(30);
 const SERVICES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Leaves the pair, and returns when everything was seen given up (true) or time is up; then the

@@ -88,15 +88,15 @@ fn start(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
     owner::claim(&asked.resources(), &asked.call.instance).map_err(owned)?;
     let held = take(asked, addresses);
     if held.is_err() {
-        let released = addresses.release().presence == Presence::Absent;
-        if released {
-            give_up(asked)?;
+        if addresses.release().presence == Presence::Absent {
+            give_up(asked);
         }
     }
     held
 }
 
 fn take(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
+    validate(asked, addresses)?;
     let there = addresses.look(None).addresses;
     if let Some(trouble) = addresses.raise() {
         return Err(failed(trouble));
@@ -125,8 +125,11 @@ fn wait_for_carrier(asked: &Asked, addresses: &mut Addresses) -> Result<Link, An
         match seen.link {
             Some(link) if link.running => return Ok(link),
             None if seen.presence == Presence::Absent => return Err(no_interface(asked)),
-            // In address mode nobody else sets it up.
-            Some(link) if !link.up => return Ok(link),
+            Some(link) if !link.up => {
+                let name = &asked.floating.interface;
+                let words = format!("{name} is down; ip link set {name} up");
+                return Err(Answer::new(Code::Generic, words));
+            }
             Some(_) | None if Instant::now() >= end => {
                 let name = &asked.floating.interface;
                 let words = format!("{name} has no carrier; check the cable and the switch");
@@ -162,7 +165,9 @@ fn nobody_has(asked: &Asked, link: &Link, addresses: &[IpAddr]) -> Result<(), An
 }
 
 fn stop(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
-    if let Err(refused) = owner::no_daemon(&asked.resources()) {
+    if let Err(refused @ (Refused::Daemon { .. } | Refused::Agent { .. })) =
+        owner::no_daemon(&asked.resources())
+    {
         // What the daemon holds is not ours to take, and not gone either.
         return match addresses.look(None).presence {
             Presence::Absent => Ok(Code::Success),
@@ -172,7 +177,7 @@ fn stop(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
     let seen = addresses.release();
     match seen.presence {
         Presence::Absent => {
-            give_up(asked)?;
+            give_up(asked);
             Ok(Code::Success)
         }
         Presence::Held | Presence::Partial | Presence::Unknown => {
@@ -181,14 +186,16 @@ fn stop(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
     }
 }
 
-fn give_up(asked: &Asked) -> Result<(), Answer> {
-    owner::give_up(&asked.resources(), &asked.call.instance).map_err(failed)
+fn give_up(asked: &Asked) {
+    // The addresses are seen gone; a record that stays keeps nobody but a daemon away, which names
+    // it.
+    let _ = owner::give_up(&asked.resources(), &asked.call.instance);
 }
 
 fn monitor(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
     let mut seen = addresses.look(None);
     if seen.presence == Presence::Held {
-        upkeep(asked, addresses, &mut seen)?;
+        upkeep(asked, addresses, &mut seen);
     }
     match seen.presence {
         Presence::Absent => Ok(Code::NotRunning),
@@ -199,24 +206,22 @@ fn monitor(asked: &Asked, addresses: &mut Addresses) -> Result<Code, Answer> {
 }
 
 /// What only the resource that was started here does: renew what expires, announce again.
-fn upkeep(asked: &Asked, addresses: &mut Addresses, seen: &mut Seen) -> Result<(), Answer> {
+fn upkeep(asked: &Asked, addresses: &mut Addresses, seen: &mut Seen) {
     let resources = asked.resources();
-    let Some(first) = resources.first() else { return Ok(()) };
-    let Some(age) = owner::claimed_since(first, &asked.call.instance).map_err(failed)? else {
-        return Ok(());
-    };
+    let Some(first) = resources.first() else { return };
+    // Who cannot read the record looks, and changes nothing.
+    let Ok(Some(age)) = owner::claimed_since(first, &asked.call.instance) else { return };
     if asked.floating.lifetime {
         *seen = addresses.hold();
     }
     if asked.floating.refresh.is_zero() || age < asked.floating.refresh {
-        return Ok(());
+        return;
     }
     if let Some(link) = seen.link.filter(|link| link.running) {
-        // One that is lost is repeated by the next; it is no failure of the address.
+        // What is lost of it is repeated by the next; it is no failure of the address.
         let _ = neighbours::announce(&link, &seen.addresses);
-        owner::claim(&resources, &asked.call.instance).map_err(owned)?;
+        let _ = owner::claim(&resources, &asked.call.instance);
     }
-    Ok(())
 }
 
 fn look_around(asked: &Asked, seen: &Seen) -> Result<Code, Answer> {

@@ -141,7 +141,7 @@ fn start(asked: &Asked, records: &Path) -> Result<Code, Answer> {
     match started {
         Ok(child) => until_it_works(asked, Some(child)),
         Err(answer) => {
-            give_up(asked)?;
+            give_up(asked);
             Err(answer)
         }
     }
@@ -192,7 +192,7 @@ fn until_it_works(asked: &Asked, mut child: Option<Child>) -> Result<Code, Answe
 fn stop(asked: &Asked, records: &Path) -> Result<Code, Answer> {
     let _lock = lock(asked, records)?;
     end(asked, records)?;
-    give_up(asked)?;
+    give_up(asked);
     Ok(Code::Success)
 }
 
@@ -210,8 +210,9 @@ fn end(asked: &Asked, records: &Path) -> Result<(), Answer> {
     ended.map_err(|_| Answer::new(Code::Generic, format!("not seen stopped in time: {last}")))
 }
 
-fn give_up(asked: &Asked) -> Result<(), Answer> {
-    owner::give_up(&asked.resources(), &asked.call.instance).map_err(failed)
+fn give_up(asked: &Asked) {
+    // All of it is seen gone; a record that stays keeps nobody but a daemon away, which names it.
+    let _ = owner::give_up(&asked.resources(), &asked.call.instance);
 }
 
 fn monitor(asked: &Asked, records: &Path) -> Result<Code, Answer> {

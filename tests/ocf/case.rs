@@ -5,6 +5,7 @@
 //! NAME = VALUE             a parameter (nothing: not given); `agent` names the agent
 //! meta NAME = VALUE        one that the cluster adds
 //! host$ COMMAND            must succeed, on the host; neighbour$ and lan$ on the others
+//! soon$ COMMAND            the same on the host, where it may become so within half a minute
 //! kill main | kill all     SIGKILL to the oldest process of the resource, or to every one
 //! nothing runs             no process of the resource is left
 //! without duotone          the program is not installed any more
@@ -14,6 +15,7 @@
 use std::path::Path;
 
 use crate::host::{Host, succeeds};
+use crate::netns::eventually;
 
 /// Plays each case of a page; all that went wrong is told at the end.
 pub fn play_all(page: &Path) {
@@ -47,6 +49,11 @@ fn play(host: &mut Host, line: &str) -> Result<(), String> {
             let words = host.filled_in(words);
             return succeeds(&mut host.inside(of, &["sh", "-c", &words])).map(drop);
         }
+    }
+    if let Some(words) = line.strip_prefix("soon$ ") {
+        let words = host.filled_in(words);
+        eventually(line, || succeeds(&mut host.inside("a", &["sh", "-c", &words])).is_ok());
+        return Ok(());
     }
     match line {
         "kill main" => {

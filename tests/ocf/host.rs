@@ -38,7 +38,8 @@ impl Host {
     pub fn new(agent: &str) -> Option<Host> {
         let ethernet = Ethernet::new(&["a", "b"])?;
         let number = HOSTS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("dto-{}-{number}", std::process::id());
+        // No name begins with another.
+        let name = format!("dto-{}-{number}x", std::process::id());
         let directory = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&directory).unwrap();
         Some(Host {
@@ -75,6 +76,25 @@ impl Host {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.ethernet.namespace(of)]).args(words);
         command.stdin(Stdio::null());
+        command
+    }
+
+    /// A command on the host where the agents are installed: the directory of the others lies under
+    /// ours.
+    pub fn with_agents(&self, words: &[&str]) -> Command {
+        let ours = self.directory.join("resource.d");
+        std::fs::create_dir_all(ours.join("duotone")).unwrap();
+        for entry in std::fs::read_dir(format!("{ROOT}/ocf")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, ours.join("duotone").join(path.file_name().unwrap())).unwrap();
+        }
+        let script = "mount -t overlay overlay -o \"lowerdir=$0:/usr/lib/ocf/resource.d\" \
+                      /usr/lib/ocf/resource.d && exec \"$@\"";
+        let ours = ours.display().to_string();
+        let mut all = vec!["unshare", "--mount", "bash", "-c", script, &ours];
+        all.extend(words);
+        let mut command = self.inside("a", &all);
+        command.env("DUOTONE", &self.program);
         command
     }
 
@@ -174,6 +194,7 @@ impl Drop for Host {
 }
 
 impl Host {
+    /// As [`Host::records`], and no panic while another one is under way.
     fn ethernet_records(&self) -> std::io::Result<PathBuf> {
         std::thread::scope(|scope| {
             let entered = scope.spawn(|| {

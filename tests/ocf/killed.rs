@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::host::Host;
 
 /// Moments of each action, spread over the time that it takes.
-const MOMENTS: u32 = 25;
+const MOMENTS: u32 = 15;
 
 const FLOATING: &[(&str, &str)] = &[
     ("interface", "eth0"),

@@ -1,14 +1,15 @@
 //! The resource agents, called as a cluster calls them.
 //!
 //! `case` plays the pages of `cases/`; `outside` asks other people's programs what they think of
-//! the agents; `killed` kills them at any moment; `owners` holds them against the daemon; `bench`
-//! is `make bench-ocf`.
+//! the agents, and `cluster_config` what they think of a printed configuration; `killed` kills
+//! agents at any moment; `owners` holds them against the daemon; `bench` is `make bench-ocf`.
 
 #[path = "../netns/mod.rs"]
 mod netns;
 
 mod bench;
 mod case;
+mod cluster_config;
 mod host;
 mod killed;
 mod outside;

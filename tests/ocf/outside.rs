@@ -66,40 +66,32 @@ fn the_metadata_explains_itself() {
 fn crm_resource_reads_and_validates() {
     for (agent, parameters) in STARTABLE {
         let Some(host) = Host::with(agent, parameters) else { return };
-        let shown = succeeds(&mut in_resource_d(&host, &["--show-metadata", &of(agent)])).unwrap();
+        let shown =
+            succeeds(&mut host.with_agents(&["crm_resource", "--show-metadata", &of(agent)]))
+                .unwrap();
         assert!(shown.contains(&format!("<resource-agent name=\"{agent}\"")), "{shown}");
         assert!(shown.contains("reloadable=\"1\"") && shown.contains("reload-agent"), "{shown}");
 
-        let validate = ["--validate", "--class", "ocf", "--provider", "duotone", "--agent", agent];
+        let validate = [
+            "crm_resource",
+            "--validate",
+            "--class",
+            "ocf",
+            "--provider",
+            "duotone",
+            "--agent",
+            agent,
+        ];
         let given: Vec<String> =
             host.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let right: Vec<&str> =
             validate.iter().copied().chain(given.iter().map(String::as_str)).collect();
-        succeeds(&mut in_resource_d(&host, &right)).unwrap();
-        let refused = succeeds(&mut in_resource_d(&host, &validate)).unwrap_err();
+        succeeds(&mut host.with_agents(&right)).unwrap();
+        let refused = succeeds(&mut host.with_agents(&validate)).unwrap_err();
         assert!(refused.contains("is not given"), "{refused}");
     }
 }
 
 fn of(agent: &str) -> String {
     format!("ocf:duotone:{agent}")
-}
-
-/// `crm_resource` on a host where the agents are installed: the directory of the others lies under
-/// ours.
-fn in_resource_d(host: &Host, words: &[&str]) -> Command {
-    let ours = host.directory.join("resource.d");
-    std::fs::create_dir_all(ours.join("duotone")).unwrap();
-    for entry in std::fs::read_dir(format!("{ROOT}/ocf")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, ours.join("duotone").join(path.file_name().unwrap())).unwrap();
-    }
-    let script = "mount -t overlay overlay -o \"lowerdir=$0:/usr/lib/ocf/resource.d\" \
-                  /usr/lib/ocf/resource.d && exec crm_resource \"$@\"";
-    let ours = ours.display().to_string();
-    let mut all = vec!["unshare", "--mount", "bash", "-c", script, &ours];
-    all.extend(words);
-    let mut command = host.inside("a", &all);
-    command.env("DUOTONE", DUOTONE);
-    command
 }

@@ -208,12 +208,7 @@ impl Pair {
         }
     }
 
-    fn lists(
-        &self,
-        when: &str,
-        operation: &str,
-        of: NodeId,
-    ) -> Vec<(&'static str, &'static str)> {
+    fn lists(&self, when: &str, operation: &str, of: NodeId) -> Vec<(&'static str, &'static str)> {
         let list = match operation {
             "start" => "OCF_RESKEY_CRM_meta_notify_start_uname",
             "stop" => "OCF_RESKEY_CRM_meta_notify_stop_uname",
@@ -265,7 +260,8 @@ impl Pair {
 
     /// The cluster takes marks and stores none of them.
     pub fn lose_marks(&self) {
-        fs::write(self.home.join(format!("loses-duotone-whole-{}", self.resource)), "").expect("a file");
+        fs::write(self.home.join(format!("loses-duotone-whole-{}", self.resource)), "")
+            .expect("a file");
     }
 
     /// Whether commits of the primary wait for a standby.

@@ -232,7 +232,8 @@ impl Database {
         self.warm.discard();
         let postgres = self.postgres.clone();
         self.change_files(by, move |_| Ok(process::remove_stale_locks(&postgres)?)).await?;
-        self.started = Some(process::start(&self.postgres, owner, &[], false, self.output.as_ref())?);
+        self.started =
+            Some(process::start(&self.postgres, owner, &[], false, self.output.as_ref())?);
         self.until_it_answers(by).await
     }
 

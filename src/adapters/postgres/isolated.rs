@@ -68,7 +68,8 @@ impl Database {
         // Elsewhere it would tell others that the cluster is there.
         let pid_file = places.socket().join("pid").display().to_string();
         more.extend(["-c".to_owned(), format!("external_pid_file={pid_file}")]);
-        self.started = Some(process::start(&self.postgres, owner, &more, true, self.output.as_ref())?);
+        self.started =
+            Some(process::start(&self.postgres, owner, &more, true, self.output.as_ref())?);
         loop {
             let Postgres { port, user, database, .. } = &self.postgres;
             match Session::open(&places.socket(), *port, user, database).await {

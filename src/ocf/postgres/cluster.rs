@@ -199,16 +199,11 @@ impl Cluster {
         format!("duotone-position-{}", self.resource)
     }
 
-    async fn set(
-        &self,
-        name: &str,
-        node: &str,
-        value: &str,
-        more: &[&str],
-    ) -> Result<(), Answer> {
+    async fn set(&self, name: &str, node: &str, value: &str, more: &[&str]) -> Result<(), Answer> {
         let words =
             [format!("--name={name}"), format!("--node={node}"), format!("--update={value}")];
-        let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let words: Vec<&str> =
+            words.iter().map(String::as_str).chain(more.iter().copied()).collect();
         self.tell("attrd_updater", &words).await
     }
 

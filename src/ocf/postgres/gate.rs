@@ -37,11 +37,9 @@ pub(super) fn decide(mine: Position, other: Other, mark: Mark, durability: Durab
         (Other::At(theirs), _, _) if theirs > mine => Verdict::Behind(theirs),
         (Other::At(_), _, _) | (Other::Gone, Mark::Whole, _) => Verdict::Promote,
         (Other::Gone, Mark::Lacking | Mark::Unknown, Durability::Strict) => Verdict::Held,
-        (
-            Other::Gone,
-            Mark::Lacking | Mark::Unknown,
-            Durability::Available | Durability::Async,
-        ) => Verdict::PromoteWithLoss,
+        (Other::Gone, Mark::Lacking | Mark::Unknown, Durability::Available | Durability::Async) => {
+            Verdict::PromoteWithLoss
+        }
         (Other::Silent, _, _) => Verdict::Wait,
     }
 }

@@ -1,7 +1,7 @@
 //! Start: always ends in a standby, and brings back by itself what has left the primary's log.
 
-use super::{Instance, owned};
 use super::score::{self, Mark};
+use super::{Instance, owned};
 use crate::adapters::owner;
 use crate::adapters::postgres::{PeerRole, Progress};
 use crate::ocf::code::{Answer, Code};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Instance, owned};
 use super::score::{self, Mark};
+use super::{Instance, owned};
 use crate::adapters::owner;
 use crate::ocf::code::{Answer, Code};
 use crate::protocol::action::DatabaseDeed;

@@ -63,9 +63,7 @@ impl Instance {
     async fn wait_for_standby(&mut self, seen: DatabaseSeen) -> Result<DatabaseSeen, Answer> {
         let mut seen = match seen.synchronous {
             Some(true) => seen,
-            Some(false) | None => {
-                self.database.perform(DatabaseDeed::SetSynchronous(true)).await
-            }
+            Some(false) | None => self.database.perform(DatabaseDeed::SetSynchronous(true)).await,
         };
         if seen.synchronous != Some(true) {
             return Ok(seen);

@@ -25,7 +25,9 @@ impl Instance {
             let path = postgres.bin_dir.join(program);
             if !path.is_file() {
                 let path = path.display();
-                return missing(format!("{path} is not there: install PostgreSQL, or correct bin_dir"));
+                return missing(format!(
+                    "{path} is not there: install PostgreSQL, or correct bin_dir"
+                ));
             }
         }
         if !matches!(nix::unistd::User::from_name(&postgres.os_user), Ok(Some(_))) {
