@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use duotone::adapters::owner::{self, Resource};
+
 use crate::cluster::until;
 use crate::pair::{A, B, Pair};
 
@@ -81,7 +83,9 @@ fn an_old_primary_comes_back_by_itself() {
     });
     pair.power_off(A);
     let _ = client.wait();
-    crate::cluster::signal(pair.b.process_titled("walreceiver"), "CONT");
+    // What is in its socket is not received any more.
+    crate::cluster::signal(pair.b.process_titled("walreceiver"), "KILL");
+    until("b is back after its crash", || pair.b.is_ready());
     let ended = pair.promote(B);
     assert_eq!(ended.code, 0, "{ended:?}");
     pair.b.sql("INSERT INTO calls VALUES (4)");
@@ -106,7 +110,7 @@ fn a_start_that_was_killed_is_gone_on_with() {
     pair.power_off(A);
     assert_eq!(pair.promote(B).code, 0);
     pair.b.sql("INSERT INTO calls VALUES (2)");
-    for after in [5, 60, 150, 300, 600, 1000] {
+    for after in [5, 60, 200, 500, 1000] {
         let child = pair.begin(A, "start", &[]);
         std::thread::sleep(std::time::Duration::from_millis(after));
         kill_group(child);
@@ -116,6 +120,56 @@ fn a_start_that_was_killed_is_gone_on_with() {
     until("a has it", || pair.rows(A) == "1,2");
     assert_eq!(pair.stop(A).code, 0);
     assert!(pair.a.processes().is_empty());
+}
+
+#[test]
+fn the_daemon_and_the_agent_do_not_manage_one_server() {
+    let Some(pair) = Pair::new("owned", "available") else { return };
+    let directory = [Resource::DataDirectory(pair.a.data())];
+    let daemon = owner::hold(&directory).expect("nobody has it");
+    let ended = pair.start(A);
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert!(ended.reason.contains("duotone run, process"), "{ended:?}");
+    drop(daemon);
+    assert_eq!(pair.start(A).code, 0);
+    assert!(owner::hold(&directory).is_err(), "the cluster has started it");
+    assert_eq!(pair.stop(A).code, 0);
+    owner::hold(&directory).expect("it is given up");
+}
+
+/// The contract of every agent (package resource-agents), by hand as it were: without a cluster.
+#[test]
+fn the_tester_of_agents_passes_it() {
+    let tester = "/usr/sbin/ocf-tester";
+    if !std::path::Path::new(tester).exists() {
+        eprintln!("skipped: needs {tester} (apt-get install resource-agents)");
+        return;
+    }
+    let Some(pair) = Pair::new("tester", "available") else { return };
+    let host = nix::unistd::gethostname().expect("a name").into_string().expect("text");
+    let config = pair.a.config();
+    let mut command = std::process::Command::new(tester);
+    command.args(["-n", "tested"]).env("DUOTONE", env!("CARGO_BIN_EXE_duotone"));
+    for parameter in [
+        format!("data_dir={}", config.data_dir.display()),
+        format!("bin_dir={}", config.bin_dir.display()),
+        format!("os_user={}", config.os_user),
+        format!("user={}", config.user),
+        format!("socket_dir={}", config.socket_dir.display()),
+        format!("port={}", config.port),
+        // It splits at spaces.
+        format!("hosts={host}=127.0.0.2,other=127.0.0.1"),
+        format!("salvage_dir={}", config.salvage_dir.display()),
+        format!("log_file={}", pair.a.dir.join("log").display()),
+    ] {
+        command.args(["-o", &parameter]);
+    }
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/ocf/postgres"));
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("passed all tests"), "{said}");
+    owner::give_up(&[Resource::DataDirectory(pair.a.data())], "tested").expect("given up");
 }
 
 pub fn kill_group(mut child: std::process::Child) {

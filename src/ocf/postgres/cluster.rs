@@ -126,9 +126,6 @@ impl Cluster {
             return Ok(());
         }
         let (word, wanted) = if whole { ("yes", Mark::Whole) } else { ("no", Mark::Lacking) };
-        if self.mark(node).await? == wanted {
-            return Ok(());
-        }
         self.set(&self.whole(), node, word, &[]).await?;
         let by = Instant::now() + READ_BACK_WITHIN;
         while self.mark(node).await? != wanted {

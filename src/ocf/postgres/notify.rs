@@ -32,7 +32,8 @@ impl Instance {
                 self.tend(seen, peer_runs).await?;
             }
             DatabaseState::Standby if self.notice.is("pre", "promote") => {
-                if let Some(position) = position(&seen) {
+                let alone = self.notice.is_running(&self.cluster.peer) == Some(false);
+                if let Some(position) = position(&seen).filter(|_| !alone) {
                     self.cluster.publish(position).await?;
                 }
             }

@@ -23,25 +23,25 @@ impl Instance {
         let peer_runs = self.is_peer_running().await?;
         match seen.state {
             DatabaseState::Writable => {}
-            DatabaseState::Standby => self.pass_gate(peer_runs).await?,
+            DatabaseState::Standby => {
+                if self.pass_gate(peer_runs).await? != Mark::Whole {
+                    self.cluster.set_mark(&self.cluster.me, true).await?;
+                }
+            }
             DatabaseState::Stopped | DatabaseState::Starting | DatabaseState::Unknown => {
                 return Err(self.failure(&seen, "it is not a standby that answers"));
             }
         }
-        // What is acknowledged from here on is on this server, and where nobody waits for the peer
-        // on this one alone: that is said first.
-        self.cluster.set_mark(&self.cluster.me, true).await?;
-        let alone = !peer_runs;
-        if alone || !self.waits() {
-            self.disown_peer().await?;
-        }
-        let mut seen = seen;
-        if seen.state != DatabaseState::Writable {
-            seen = self.database.perform(DatabaseDeed::Promote).await;
-        }
-        if seen.state == DatabaseState::Writable && (alone || !self.waits()) {
-            seen = self.database.perform(DatabaseDeed::SetSynchronous(false)).await;
-        }
+        let seen = if peer_runs && self.waits() {
+            self.database.perform(DatabaseDeed::Promote).await
+        } else {
+            // It comes up with commits that wait; they go on when it is known who will lack them.
+            self.cluster.remember_told(false)?;
+            let mark = self.cluster.set_mark(&self.cluster.peer, false);
+            let (marked, _) = tokio::join!(mark, self.database.perform(DatabaseDeed::Promote));
+            marked?;
+            self.database.perform(DatabaseDeed::SetSynchronous(false)).await
+        };
         if seen.state != DatabaseState::Writable {
             return Err(self.failure(&seen, "it did not become the primary"));
         }
@@ -49,8 +49,9 @@ impl Instance {
         Ok(Code::Success)
     }
 
-    /// Compares with the other server, or asks the marks when there is none to compare with.
-    async fn pass_gate(&mut self, peer_runs: bool) -> Result<(), Answer> {
+    /// Compares with the other server, or asks the marks when there is none to compare with. Returns
+    /// the own mark.
+    async fn pass_gate(&mut self, peer_runs: bool) -> Result<Mark, Answer> {
         let mark = self.cluster.mark(&self.cluster.me).await?;
         let by = Instant::now() + self.call.left(CATCH_UP_WITHIN);
         loop {
@@ -65,20 +66,20 @@ impl Instance {
                 },
             };
             match decide(mine, other, mark, self.setup.durability) {
-                Verdict::Promote => return Ok(()),
+                Verdict::Promote => return Ok(mark),
                 Verdict::PromoteWithLoss => {
                     tracing::warn!(
                         "promoting a server of which nobody knows that it holds every row \
                          (durability is not strict): its log ends at {mine}; what the other one \
                          has beyond that is salvaged when it comes back"
                     );
-                    return Ok(());
+                    return Ok(mark);
                 }
                 Verdict::Held => return Err(self.held(mine).await?),
                 Verdict::Behind(_) | Verdict::Wait if Instant::now() < by => sleep(POLL).await,
                 Verdict::Behind(theirs) => return Err(self.behind(mine, theirs).await?),
                 // Its server does not answer, and nothing acknowledged can be missing here.
-                Verdict::Wait if mark == Mark::Whole => return Ok(()),
+                Verdict::Wait if mark == Mark::Whole => return Ok(mark),
                 Verdict::Wait => return Err(self.silent()),
             }
         }
