@@ -5,6 +5,7 @@
 # make simulate   millions of runs of the simulator: SEEDS=5000000
 # make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
 # make bench-ocf    a resource agent's monitor beside IPaddr2's
+# make bench-pacemaker  the resource agents against PAF and IPaddr2 on a real cluster: RUNS=5
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
@@ -13,9 +14,10 @@ DEMO ?=
 SEEDS ?= 1000000
 FILES ?= src/protocol/*.rs
 SHARD ?= 0/1
+RUNS ?= 5
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations mutants simulate test-guests bench-ocf setup
+.PHONY: demo test mutations mutants simulate test-guests bench-ocf bench-pacemaker setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -58,6 +60,13 @@ bench-ocf: setup
 		echo "make bench-ocf: network namespaces need root, and there is no sudo: run it as root" >&2; exit 5; fi
 	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" $(CARGO) test --release --locked --test ocf -- \
 		--ignored --nocapture bench
+
+bench-pacemaker:
+	@if [ "$$(id -u)" != 0 ] && [ -z "$(SUDO)" ]; then \
+		echo "make bench-pacemaker: network namespaces need root, and there is no sudo: run it as root" >&2; exit 5; fi
+	./.ci/setup bench-pacemaker
+	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" RUNS=$(RUNS) $(CARGO) test --locked --test pacemaker -- \
+		--ignored --nocapture --exact bench::bench
 
 setup:
 	@./.ci/setup
