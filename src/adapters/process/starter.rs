@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, User, getgrouplist};
 use tokio::io::Interest;
@@ -53,6 +54,9 @@ const NOT_INHERITED: [&str; 7] = [
     "LISTEN_FDNAMES",
     "JOURNAL_STREAM",
 ];
+
+/// Long enough for the kernel to forget a thread, however busy the host is.
+const THREAD_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the cluster says to its agents alone.
 const OF_THE_CLUSTER: [&str; 4] = ["OCF_", "HA_", "PCMK_", "__OCF_"];
@@ -133,9 +137,14 @@ pub fn start_lasting(
     output: File,
     record: impl Fn() -> io::Result<()> + Send + Sync + 'static,
 ) -> Result<std::process::Child, StartError> {
-    let threads = std::fs::read_dir("/proc/self/task").map_err(StartError::NoThread)?.count();
-    if threads != 1 {
-        return Err(StartError::NoThread(io::Error::other("this process has several threads")));
+    let threads = || std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    // One that was joined is listed for a moment more.
+    let end = Instant::now() + THREAD_ENDS_WITHIN;
+    while threads().map_err(StartError::NoThread)? != 1 {
+        if Instant::now() >= end {
+            return Err(StartError::NoThread(io::Error::other("this process has several threads")));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
     let (mut command, identity) = prepared(service)?;
     for (name, _) in std::env::vars_os() {
