@@ -61,7 +61,7 @@ fn played(contestant: Contestant, runs: usize) -> anyhow::Result<Seen> {
             return Err(error.context(cluster::told(&lab.machines)));
         }
         println!(
-            "{} run {run}: power-off {:.0?}, switchover {:.0?}, rejoin {:.0?}",
+            "{} run {run}: power-off {:.1?}, switchover {:.1?}, rejoin {:.1?}",
             contestant.name(),
             seen.power_off.last(),
             seen.switchover.last(),

@@ -14,7 +14,7 @@ use crate::network::NODES;
 use crate::power::Machines;
 
 /// Longer than anything takes here, on a machine that others use too.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const COROSYNC: &str = include_str!("corosync.conf");
 

@@ -144,8 +144,9 @@ fn cable_cut(lab: &Lab, node: usize) -> anyhow::Result<String> {
 /// What the old primary alone has, it never acknowledged; it is in the salvage when it is back.
 fn diverged(lab: &Lab, node: usize) -> anyhow::Result<String> {
     lab.machines.network.cut_cable(true)?;
-    // A few clients' rows are on the disk of the primary, and wait for the standby.
-    std::thread::sleep(Duration::from_secs(1));
+    // A few rows are on the disk of the primary, and wait for the standby.
+    let before = lab.writer.tried();
+    soon("rows are tried", cluster::PATIENCE, || Ok(lab.writer.tried() > before + 3))?;
     let tried = lab.writer.tried();
     lab.machines.power_off(node)?;
     lab.machines.network.cut_cable(false)?;
