@@ -1,9 +1,11 @@
 //! What keeps the databases and the address: the agents of this project, or PAF with IPaddr2.
 
 use std::path::Path;
+use std::process::Command;
 
+use crate::command::run_with;
 use crate::database;
-use crate::network::{FLOATING, cable_address, lan_address};
+use crate::network::{FLOATING, NODES, cable_address, lan_address};
 use crate::power::Machines;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +16,8 @@ pub enum Contestant {
     Duotone,
     /// The same and `ocf:duotone:pbx`.
     DuotonePbx,
+    /// The same, as `duotone pacemaker-config` prints it.
+    Printed,
 }
 
 /// PAF's standbys follow the floating address, and must not find themselves behind it.
@@ -38,13 +42,14 @@ const CLUSTER: &str = include_str!("cluster.crm");
 const PAF: &str = include_str!("paf.crm");
 const DUOTONE: &str = include_str!("duotone.crm");
 const PBX: &str = include_str!("pbx.crm");
+const PAIR: &str = include_str!("duotone.toml");
 
 impl Contestant {
     /// What stands in a table.
     pub fn name(self) -> &'static str {
         match self {
             Contestant::Paf => "PAF + IPaddr2",
-            Contestant::Duotone | Contestant::DuotonePbx => "duotone",
+            Contestant::Duotone | Contestant::DuotonePbx | Contestant::Printed => "duotone",
         }
     }
 
@@ -55,7 +60,7 @@ impl Contestant {
                 let hba = PAF_HBA.replace("FLOATING", FLOATING).replace("OWN", &lan_address(node));
                 database::install(machines, template, node, FLOATING, &hba, node == 1)
             }
-            Contestant::Duotone | Contestant::DuotonePbx => {
+            Contestant::Duotone | Contestant::DuotonePbx | Contestant::Printed => {
                 let peer = cable_address(1 - node);
                 database::install(machines, template, node, &peer, DUOTONE_HBA, true)
             }
@@ -63,13 +68,22 @@ impl Contestant {
     }
 
     /// What is loaded into the cluster.
-    pub fn configuration(self, socket: &Path) -> String {
+    pub fn configuration(self, socket: &Path) -> anyhow::Result<String> {
         let own: &[&str] = match self {
             Contestant::Paf => &[PAF],
             Contestant::Duotone => &[DUOTONE],
             Contestant::DuotonePbx => &[DUOTONE, PBX],
+            Contestant::Printed => return printed(socket),
         };
-        CLUSTER.replace("SOCKET", &socket.to_string_lossy()) + &own.concat()
+        Ok(CLUSTER.replace("SOCKET", &socket.to_string_lossy()) + &own.concat())
+    }
+
+    /// The database's resource; its clone is called after it.
+    pub fn database(self) -> &'static str {
+        match self {
+            Contestant::Paf | Contestant::Duotone | Contestant::DuotonePbx => "db",
+            Contestant::Printed => "duotone-db",
+        }
     }
 
     /// The resources that run where the database is promoted.
@@ -77,6 +91,7 @@ impl Contestant {
         match self {
             Contestant::Paf | Contestant::Duotone => &["address"],
             Contestant::DuotonePbx => &["address", "pbx"],
+            Contestant::Printed => &["duotone-address", "duotone-kamailio"],
         }
     }
 
@@ -85,7 +100,16 @@ impl Contestant {
     pub fn is_good_standby(self, state: &str) -> bool {
         match self {
             Contestant::Paf => true,
-            Contestant::Duotone | Contestant::DuotonePbx => matches!(state, "sync" | "quorum"),
+            Contestant::Duotone | Contestant::DuotonePbx | Contestant::Printed => {
+                matches!(state, "sync" | "quorum")
+            }
         }
     }
+}
+
+fn printed(socket: &Path) -> anyhow::Result<String> {
+    let file = socket.with_file_name("duotone.toml");
+    std::fs::write(&file, PAIR.replace("SOCKET", &socket.to_string_lossy()))?;
+    let mut duotone = Command::new(env!("CARGO_BIN_EXE_duotone"));
+    run_with(duotone.arg("--config").arg(file).args(["--node", NODES[0], "pacemaker-config"]), "")
 }

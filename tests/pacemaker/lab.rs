@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -25,7 +25,11 @@ pub struct Lab {
     _power: PowerSwitch,
     pub machines: Arc<Machines>,
     _directory: Directory,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Names and addresses are those of one lab.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// On a real disk, so that an fsync costs what it costs.
 struct Directory(PathBuf);
@@ -52,6 +56,7 @@ impl Drop for Directory {
 impl Lab {
     /// Two bare hosts become a working cluster.
     pub fn build(contestant: Contestant) -> anyhow::Result<Lab> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = Directory::new()?;
         let files = directory.0.as_path();
         install_programs(files, contestant)?;
@@ -66,7 +71,15 @@ impl Lab {
         }
         let watch = Watch::start(&machines.network)?;
         let writer = Writer::start(&machines.network)?;
-        let lab = Lab { writer, watch, contestant, _power: power, machines, _directory: directory };
+        let lab = Lab {
+            writer,
+            watch,
+            contestant,
+            _power: power,
+            machines,
+            _directory: directory,
+            _alone: alone,
+        };
         // Side by side, as two machines boot: the first alone would wait for the other.
         std::thread::scope(|scope| {
             let both = [0, 1].map(|node| {
@@ -75,7 +88,7 @@ impl Lab {
             });
             both.into_iter().try_for_each(|start| start.join().expect("it does not panic"))
         })?;
-        cluster::load(&lab.machines, &contestant.configuration(&socket))?;
+        cluster::load(&lab.machines, &contestant.configuration(&socket)?)?;
         lab.good()?;
         Ok(lab)
     }
@@ -93,7 +106,7 @@ impl Lab {
     /// The one node where the database is promoted.
     pub fn promoted(&self) -> anyhow::Result<usize> {
         let seen = self.seen()?;
-        match seen.with_role("db", "Promoted").as_slice() {
+        match seen.with_role(self.contestant.database(), "Promoted").as_slice() {
             [node] => Ok(*node),
             other => anyhow::bail!("promoted on {other:?}: {seen:?}"),
         }
@@ -106,7 +119,7 @@ impl Lab {
             let seen = self.seen()?;
             let with_it = self.contestant.beside().iter();
             let mut with_it = with_it.map(|name| seen.with_role(name, "Started"));
-            ensure!(seen.with_role("db", "Promoted") == [node], "{seen:?}");
+            ensure!(seen.with_role(self.contestant.database(), "Promoted") == [node], "{seen:?}");
             ensure!(with_it.all(|nodes| nodes == [node]), "{seen:?}");
             ensure!(self.watch.owners() == [node], "owners {:?}", self.watch.owners());
             Ok(true)
@@ -128,7 +141,7 @@ impl Lab {
     /// Whether this node is a good standby of the other.
     pub fn stands_by(&self, node: usize) -> anyhow::Result<bool> {
         let seen = self.seen()?;
-        ensure!(seen.with_role("db", "Unpromoted") == [node], "{seen:?}");
+        ensure!(seen.with_role(self.contestant.database(), "Unpromoted") == [node], "{seen:?}");
         ensure!(seen.blocked().is_empty(), "{:?}", seen.blocked());
         let streams = database::streams(&self.machines, 1 - node)?;
         Ok(streams.iter().any(|state| self.contestant.is_good_standby(state)))

@@ -51,6 +51,19 @@ fn a_pair_under_pacemaker_keeps_the_promise() {
     }
 }
 
+/// What an administrator gets who loads what the program prints, and changes nothing.
+#[test]
+fn a_printed_configuration_is_a_working_pair() {
+    if !crate::ready(&["/usr/sbin/kamailio"]) {
+        return;
+    }
+    let lab = Lab::build(Contestant::Printed).unwrap_or_else(|error| panic!("{error:#}"));
+    for play in [switchover as Play, power_off] {
+        whole(&lab, play)
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", cluster::told(&lab.machines)));
+    }
+}
+
 fn whole(lab: &Lab, play: Play) -> anyhow::Result<String> {
     let node = lab.good()?;
     let seen = play(lab, node)?;
@@ -63,7 +76,8 @@ fn whole(lab: &Lab, play: Play) -> anyhow::Result<String> {
 }
 
 fn crm_resource(lab: &Lab, words: &[&str]) -> anyhow::Result<()> {
-    let all = [&["crm_resource", "--resource", "db-clone"], words].concat();
+    let clone = format!("{}-clone", lab.contestant.database());
+    let all = [&["crm_resource", "--resource", &clone], words].concat();
     lab.machines.run(lab.somebody()?, &all).map(drop)
 }
 
