@@ -34,10 +34,10 @@ impl Recordings {
         Recordings { most, ..self }
     }
 
-    /// Writes one, under a name that sorts by time; where it is.
+    /// Writes one, under a name that sorts by time; where it is. It has its name when it is whole.
     ///
     /// # Errors
-    /// It is not there, or not all of it.
+    /// It is not there.
     pub fn add(
         &self,
         name: &str,
@@ -45,10 +45,12 @@ impl Recordings {
     ) -> io::Result<PathBuf> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let path = self.directory.join(format!("{name}.{ENDING}"));
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        let mut file = BufWriter::new(file);
+        let unfinished = self.directory.join("unfinished");
+        let mut new = OpenOptions::new();
+        new.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = BufWriter::new(new.open(&unfinished)?);
         let written = write(&mut file).and_then(|()| file.flush());
+        let written = written.and_then(|()| fs::rename(&unfinished, &path));
         self.forget_the_oldest()?;
         written.map(|()| path)
     }
@@ -91,7 +93,7 @@ mod tests {
         let large = add("4", 1000);
         assert!(large.exists() && !paths[2].exists());
         let failed = recordings.add("5", |_| Err(io::ErrorKind::StorageFull.into()));
-        assert!(failed.is_err());
+        assert!(failed.is_err() && !scratch.join("recordings/5.rec").exists());
         let _ = fs::remove_dir_all(&scratch);
     }
 }
