@@ -176,16 +176,23 @@ fn exclusive(resource: &Resource) -> Result<File, Refused> {
     Err(Refused::Daemon { resource: resource.to_string(), pid })
 }
 
-/// Removes what `instance` wrote down of these.
+/// Takes back what `instance` wrote down of these.
 ///
 /// # Errors
-/// A file could not be read or removed.
+/// A file could not be read or emptied, or another one kept its lock for 200 ms.
 pub fn give_up(resources: &[Resource], instance: &str) -> io::Result<()> {
     for resource in resources {
         let path = resource.file()?;
-        if path.exists() && is_of(&path, instance)? {
-            fs::remove_file(path)?;
+        if !path.exists() || !is_of(&path, instance)? {
+            continue;
         }
+        // Emptied, not removed: a daemon that has just opened it would lock a file that nobody
+        // else finds.
+        let file = open(&path)?;
+        if !lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        file.set_len(0)?;
     }
     Ok(())
 }

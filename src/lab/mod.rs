@@ -61,6 +61,7 @@ use anyhow::Context;
 use crate::config::preset;
 use crate::protocol::time::Instant;
 use crate::protocol::timing::Timing;
+pub use postgres::query;
 use run_directory::RunDirectory;
 pub use scenario::{Scenario, faults};
 pub use yardstick::{Waits, Yardstick};

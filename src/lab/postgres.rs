@@ -153,8 +153,12 @@ pub fn streams_since(socket: &Path, wall: SystemTime) -> bool {
     query(socket, &sql).is_ok_and(|rows| !rows.is_empty())
 }
 
-/// The first column of a statement's rows, as text.
-fn query(socket: &Path, sql: &str) -> anyhow::Result<Vec<String>> {
+/// The first column of the rows of a statement, as text, asked as the role `postgres` over the
+/// server's Unix socket in the directory `socket`.
+///
+/// # Errors
+/// It cannot be connected to within 2 s, does not answer within 10 s, or refuses the statement.
+pub fn query(socket: &Path, sql: &str) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut config = tokio_postgres::Config::new();

@@ -5,11 +5,9 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Context;
 use nix::unistd::{User, chown};
-use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::command::run_with;
 use crate::network::{NODES, cable_address};
@@ -118,30 +116,7 @@ pub fn copy_by_hand(machines: &Machines, node: usize) -> anyhow::Result<()> {
 
 /// The first column of a statement's rows, asked over the host's own socket.
 pub fn query(machines: &Machines, node: usize, sql: &str) -> anyhow::Result<Vec<String>> {
-    let socket = machines.disk(node).join("socket");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(&socket).user("postgres").dbname("postgres");
-        let ask = async {
-            let (client, connection) = config.connect(NoTls).await?;
-            let rows = async {
-                let messages = client.simple_query(sql).await;
-                drop(client);
-                messages
-            };
-            let (messages, _) = tokio::join!(rows, connection);
-            anyhow::Ok(messages?)
-        };
-        let messages = tokio::time::timeout(Duration::from_secs(10), ask).await??;
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
-            })
-            .collect())
-    })
+    duotone::lab::query(&machines.disk(node).join("socket"), sql)
 }
 
 /// The standbys that stream from a host, with whether it counts them as synchronous
