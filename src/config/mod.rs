@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod estimate;
+pub mod hours;
 pub mod key;
 pub mod password;
 pub mod preset;
@@ -59,6 +60,8 @@ pub struct Config {
     pub timing: Timing,
     /// Which moves need no order.
     pub policy: Policy,
+    /// When the role may go back by itself, by the host's clock; `None`: at any time.
+    pub failback_hours: Option<hours::Hours>,
     /// File with the heartbeat key (32 bytes, hexadecimal), readable by root alone.
     pub key_file: PathBuf,
     /// A second key that is accepted but not used for sending (key rotation).

@@ -11,6 +11,7 @@ use crate::protocol::node::Durability;
 
 use super::document::{At, Section};
 use super::error::{Errors, Report};
+use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{Config, database, fence, floating, key, links, moves, services, timing, witness};
@@ -144,6 +145,7 @@ fn sections<'t>(
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
+        failback_hours: pair.failback_hours,
         key_file: pair.key_file,
         old_key_file: pair.old_key_file,
         state_dir: pair.state_dir,
@@ -168,6 +170,7 @@ struct Pair {
     durability: Durability,
     timing: crate::protocol::timing::Timing,
     policy: Policy,
+    failback_hours: Option<Hours>,
     key_file: PathBuf,
     old_key_file: Option<PathBuf>,
     state_dir: PathBuf,
@@ -207,7 +210,7 @@ fn pair(
     let socket = socket(&mut section, SOCKET, report);
     let syslog = section.flag("syslog", false);
     let watchdog = section.path("watchdog").map(|at| at.value);
-    let policy = moves::read(&mut section, names, report);
+    let (policy, failback_hours) = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, arbitration, report);
     Some(Pair {
@@ -218,6 +221,7 @@ fn pair(
         durability,
         timing,
         policy,
+        failback_hours,
         key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
         old_key_file: old_key_at.map(|at| at.value),
         state_dir,

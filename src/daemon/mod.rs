@@ -11,6 +11,7 @@ mod arbiters;
 mod change;
 pub mod dead_man;
 mod explain;
+mod failback_hours;
 pub mod fence;
 mod history;
 mod journal;
@@ -170,7 +171,10 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
         prepare_interface(&config);
         let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
         let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
-        let (running, letters) = maintenance::at_start(&config);
+        let (running, mut letters) = maintenance::at_start(&config);
+        let barred = failback_hours::at_start(&config);
+        let failback_open = barred.is_none();
+        letters.extend(barred);
         let (pulse, outlets) = pulse::start(setup, exchange, lan, witness, letters)
             .map_err(system("starting the real-time thread"))?;
         let services = Services::supervise(config.services.clone(), config.state_dir.join(RECORDS));
@@ -183,6 +187,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             config: Mutex::new(config),
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
+        tokio::task::spawn_local(failback_hours::tend(Arc::clone(&shared), failback_open));
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);
