@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use duotone::adapters::probes::{Answer, Bad, ask};
-use duotone::config::{Probe, ProbeKind};
+use duotone::config::{Probe, ProbeKind, SipProbe, Transport};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -16,11 +16,15 @@ const fn ms(ms: u64) -> Duration {
 const PATIENCE: Duration = ms(30_000);
 
 fn probe(kind: ProbeKind, timeout: Duration) -> Probe {
-    Probe { kind, interval: ms(1000), timeout, fall: 1, rise: 1 }
+    Probe { kind, interval: ms(1000), timeout, fall: 1, rise: 1, grace: ms(0) }
+}
+
+fn options(target: SocketAddr) -> ProbeKind {
+    ProbeKind::Sip(SipProbe::new(target, Transport::Udp))
 }
 
 fn sip(target: SocketAddr, timeout: Duration) -> Probe {
-    probe(ProbeKind::SipUdp(target), timeout)
+    probe(options(target), timeout)
 }
 
 /// A SIP server that answers `requests` datagrams with what `answer` makes of each, and returns
@@ -170,7 +174,7 @@ async fn tcp_that_is_not_accepted_in_time_is_bad() {
 async fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
     // Broadcast without permission: the kernel refuses on this side.
     let nowhere: SocketAddr = "255.255.255.255:5060".parse().unwrap();
-    for kind in [ProbeKind::SipUdp(nowhere), ProbeKind::Tcp(nowhere)] {
+    for kind in [options(nowhere), ProbeKind::Tcp(nowhere)] {
         let answer = ask(&probe(kind.clone(), ms(500))).await;
         assert!(matches!(answer, Answer::CouldNotRun(_)), "{kind:?}: {answer:?}");
     }

@@ -19,6 +19,7 @@ pub(crate) mod floating;
 mod links;
 mod moves;
 pub(crate) mod nodes;
+mod probes;
 mod read;
 mod services;
 mod timing;
@@ -36,6 +37,9 @@ use crate::protocol::timing::Timing;
 
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
+pub use probes::{
+    Accept, CommandProbe, HttpProbe, Probe, ProbeKind, SipProbe, SqlProbe, Tls, Transport,
+};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
@@ -299,28 +303,4 @@ pub enum Start {
     BeforeAddress,
     /// After the addresses are held.
     AfterAddress,
-}
-
-/// A question to a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Probe {
-    /// What to ask.
-    pub kind: ProbeKind,
-    /// Between two questions.
-    pub interval: Duration,
-    /// How long to wait for the answer.
-    pub timeout: Duration,
-    /// Bad answers in a row until the service counts as failed.
-    pub fall: u32,
-    /// Good answers in a row until it counts as working.
-    pub rise: u32,
-}
-
-/// What to ask.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ProbeKind {
-    /// A TCP connection is accepted.
-    Tcp(SocketAddr),
-    /// SIP OPTIONS over UDP is answered (any final response below 500, or 501).
-    SipUdp(SocketAddr),
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::adapters::probes::{Answer, Tally, ask};
+use super::{Answer, Question, Tally};
 use crate::config::Probe;
 use crate::protocol::health::Grade;
 
@@ -24,7 +24,7 @@ pub struct Asking {
 
 impl Asking {
     /// Begins to ask a service. `fresh`: its process was just started, so bad answers do not count
-    /// before its first good one, for as long as `fall` questions at the probe's pace take.
+    /// before its first good one, for as long as the probe's grace.
     #[must_use]
     pub fn start(probes: &[Probe], fresh: bool) -> Self {
         let (sender, answers) = mpsc::channel(probes.len().max(1));
@@ -81,13 +81,14 @@ async fn keep_asking(
     answers: mpsc::Sender<(usize, Grade, Answer)>,
 ) {
     let begun = Instant::now();
-    let patience = probe.interval * probe.fall.max(1);
+    let Probe { interval, grace, .. } = probe;
     let mut starting = fresh;
     let mut tally = Tally::new(probe.rise, probe.fall);
+    let mut question = Question::new(probe);
     loop {
         let asked = Instant::now();
-        let answer = ask(&probe).await;
-        starting = starting && tally.grade() != Grade::Good && begun.elapsed() < patience;
+        let answer = question.ask().await;
+        starting = starting && tally.grade() != Grade::Good && begun.elapsed() < grace;
         let grade = match answer {
             Answer::Bad(_) if starting => tally.grade(),
             Answer::Good(_) | Answer::Bad(_) | Answer::CouldNotRun(_) => tally.take(&answer),
@@ -96,7 +97,7 @@ async fn keep_asking(
             return;
         }
         let hurry = starting && grade != Grade::Good;
-        let pace = if hurry { probe.interval.min(WHILE_STARTING) } else { probe.interval };
+        let pace = if hurry { interval.min(WHILE_STARTING) } else { interval };
         tokio::time::sleep_until(asked + pace).await;
     }
 }
