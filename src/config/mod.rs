@@ -11,11 +11,13 @@ pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod checks;
 mod database;
 mod document;
 mod error;
 mod fence;
 pub(crate) mod floating;
+mod gateways;
 mod links;
 mod moves;
 pub(crate) mod nodes;
@@ -35,8 +37,10 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
+pub use gateways::{Gateway, Reach};
 pub use probes::{
     Accept, CommandProbe, HttpProbe, Probe, ProbeKind, SipProbe, SqlProbe, Tls, Transport,
 };
@@ -83,6 +87,10 @@ pub struct Config {
     pub postgres: Option<Postgres>,
     /// The watched processes.
     pub services: Vec<Service>,
+    /// What this node asks the active one while it stands by; `None` for nothing.
+    pub remote_checks: Option<RemoteChecks>,
+    /// Hosts that the PBX needs, asked by both nodes.
+    pub gateways: Vec<Gateway>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

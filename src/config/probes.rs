@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use read::{Defaults, read};
+pub(super) use read::{Defaults, kinds, pass_over, read};
 
 /// A question to a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -144,6 +144,22 @@ impl Accept {
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
         self.ranges.iter().any(|(from, to)| (*from..=*to).contains(&status))
+    }
+}
+
+impl ProbeKind {
+    /// The host that is asked, if it is named by its address.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            ProbeKind::Tcp(target) => Some(target.ip()),
+            ProbeKind::Sip(sip) => Some(sip.target.ip()),
+            ProbeKind::Http(http) => {
+                http.url.host_str()?.trim_matches(['[', ']']).parse().ok()
+            }
+            ProbeKind::Icmp(target) => Some(*target),
+            ProbeKind::Sql(_) | ProbeKind::Command(_) => None,
+        }
     }
 }
 

@@ -53,8 +53,24 @@ const WORDS: [(&str, Word); 9] = [
     ("icmp", Word::Icmp),
 ];
 
-/// Every key of every kind: of an unknown kind none is called unknown on top of that.
-const KEYS: [&str; 14] = [
+/// What `kind` may be.
+pub(in crate::config) fn kinds() -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().map(|(word, _)| word)
+}
+
+/// Of a kind that is not known no key is called unknown on top of that.
+pub(in crate::config) fn pass_over(section: &mut Section<'_>) {
+    for key in KEYS {
+        section.skip(key);
+    }
+}
+
+/// Every key of every kind.
+const KEYS: [&str; 18] = [
+    "interval",
+    "timeout",
+    "fall",
+    "rise",
     "target",
     "accept",
     "ca",
@@ -95,9 +111,7 @@ pub(in crate::config) fn read(
     let fall = section.integer("fall", 1, 1000).map_or(defaults.fall, |at| at.value);
     let rise = section.integer("rise", 1, 1000).map_or(1, |at| at.value);
     let Some(word) = word else {
-        for key in KEYS {
-            section.skip(key);
-        }
+        pass_over(section);
         return None;
     };
     let grace = section.time_or("grace", interval * fall);
