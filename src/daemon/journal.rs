@@ -261,6 +261,13 @@ impl Journal {
             }
             Event::AddressesSeen { seen, .. } => tracing::debug!("addresses: {seen:?}"),
             Event::Operator(order) => tracing::warn!("an administrator orders {order:?}"),
+            Event::RemoteChecked { grade, .. } => {
+                tracing::info!("the active node's services, asked over the LAN: {grade:?}");
+            }
+            Event::FailbackHours { open } => {
+                let word = if *open { "begin" } else { "end" };
+                tracing::info!("the hours in which the role may go back by itself {word}");
+            }
             Event::StateSaved { saved: None, .. } => {
                 tracing::error!("what is on disk is not known: no step that needs it is taken");
             }

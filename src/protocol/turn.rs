@@ -129,6 +129,7 @@ impl Node {
                     self.moves.begin(now, reason);
                     let failed = self.groups.iter().any(|group| {
                         group.services.is_some_and(|seen| seen.critical == Grade::Failed)
+                            || group.found_failed_since.is_some()
                     });
                     if reason == Reason::PeerIsBetter && failed {
                         self.moves.services_gave_up = Some(now);
