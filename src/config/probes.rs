@@ -154,9 +154,7 @@ impl ProbeKind {
         match self {
             ProbeKind::Tcp(target) => Some(target.ip()),
             ProbeKind::Sip(sip) => Some(sip.target.ip()),
-            ProbeKind::Http(http) => {
-                http.url.host_str()?.trim_matches(['[', ']']).parse().ok()
-            }
+            ProbeKind::Http(http) => http.url.host_str()?.trim_matches(['[', ']']).parse().ok(),
             ProbeKind::Icmp(target) => Some(*target),
             ProbeKind::Sql(_) | ProbeKind::Command(_) => None,
         }

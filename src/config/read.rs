@@ -15,7 +15,8 @@ use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{
-    Config, checks, database, fence, floating, gateways, key, links, moves, services, timing, witness,
+    Config, checks, database, fence, floating, gateways, key, links, moves, services, timing,
+    witness,
 };
 
 /// Where the daemon listens unless the file says otherwise.
@@ -100,9 +101,8 @@ fn sections<'t>(
     }
     let preset = section.as_ref().and_then(|pair| pair.peek("preset"));
     let check_every = Duration::from_secs(if preset == Some("thirty") { 30 } else { 1 });
-    let remote_checks = document
-        .section("remote_checks")
-        .and_then(|part| checks::read(part, check_every, report));
+    let remote_checks =
+        document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
     let times = times.unwrap_or_else(|| document.absent("[timing]"));

@@ -33,16 +33,18 @@ type Heard = (usize, Grade, Answer);
 
 /// Asks while this node stands by and hears that the peer has the role; tells the node every change.
 /// When it stops asking, nothing is known any more.
-pub(super) async fn tend(
-    shared: Arc<Shared>,
-    mut snapshots: watch::Receiver<Option<Snapshot>>,
-) {
+pub(super) async fn tend(shared: Arc<Shared>, mut snapshots: watch::Receiver<Option<Snapshot>>) {
     loop {
-        if let Some(wanted) = wanted(&shared, &snapshots) {
-            ask_while_wanted(&shared, &mut snapshots, wanted).await;
+        if let Some(asked) = wanted(&shared, &snapshots) {
+            let told = ask_while_wanted(&shared, &mut snapshots, asked).await;
             note(&shared, Vec::new());
-            tell(&shared, Grade::Unknown).await;
-        } else if snapshots.changed().await.is_err() {
+            if told != Grade::Unknown {
+                tell(&shared, Grade::Unknown).await;
+            }
+        }
+        if snapshots.has_changed().is_err()
+            || wanted(&shared, &snapshots).is_none() && snapshots.changed().await.is_err()
+        {
             return;
         }
     }
@@ -69,11 +71,12 @@ fn wanted(shared: &Shared, snapshots: &watch::Receiver<Option<Snapshot>>) -> Opt
     })
 }
 
+/// Returns what the node was told last.
 async fn ask_while_wanted(
     shared: &Arc<Shared>,
     snapshots: &mut watch::Receiver<Option<Snapshot>>,
     asked: Wanted,
-) {
+) -> Grade {
     let (sender, mut answers) = mpsc::channel(ANSWERS);
     let mut asking = JoinSet::new();
     let mut rows = Vec::new();
@@ -87,7 +90,7 @@ async fn ask_while_wanted(
     loop {
         tokio::select! {
             heard = answers.recv() => {
-                let Some((index, grade, answer)) = heard else { return };
+                let Some((index, grade, answer)) = heard else { return told };
                 if let Some(row) = rows.get_mut(index) {
                     (row.grade, row.last) = (grade, Some((clock::now(), answer)));
                 }
@@ -100,7 +103,7 @@ async fn ask_while_wanted(
             }
             changed = snapshots.changed() => {
                 if changed.is_err() || wanted(shared, snapshots).as_ref() != Some(&asked) {
-                    return;
+                    return told;
                 }
             }
         }

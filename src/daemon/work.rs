@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::fence;
-use super::{checks, gateways};
 use super::journal::Journal;
+use super::{checks, gateways};
 use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};

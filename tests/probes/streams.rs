@@ -93,7 +93,8 @@ async fn what_is_no_answer_is_told_apart() {
         ),
         (
             |mut stream, request| {
-                let endless = response("200 OK", &request).replace("Length: 0", "Length: 4294967296");
+                let endless =
+                    response("200 OK", &request).replace("Length: 0", "Length: 4294967296");
                 stream.write_all(endless.as_bytes()).unwrap();
                 let _ = stream.read(&mut [0]);
             },

@@ -42,15 +42,15 @@ async fn run(
         connection.password(password);
     }
     let (client, session) = connection.connect(NoTls).await?;
-    let mut query = std::pin::pin!(client.simple_query(&probe.query));
-    // The session works while the statement waits for it; both end with this function.
-    let messages = tokio::select! {
-        messages = &mut query => messages?,
-        ended = session => {
-            ended?;
-            query.await?
-        }
+    let ask = async {
+        let answered = client.simple_query(&probe.query).await;
+        // The session says goodbye, and ends, when nobody can ask it any more.
+        drop(client);
+        answered
     };
+    let (answered, ended) = tokio::join!(ask, session);
+    let messages = answered?;
+    ended?;
     Ok(messages.into_iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().map(str::to_owned),
         _ => None,
