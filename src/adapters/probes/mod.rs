@@ -23,10 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-pub use self::asking::Asking;
+pub use self::asking::{Asking, Said};
 pub use self::tally::Tally;
 use super::tls;
 use crate::config::{Probe, ProbeKind, Tls, Transport, password};
@@ -141,12 +142,12 @@ pub struct Question {
     prepared: Option<Prepared>,
 }
 
-/// What asking needs besides the probe.
-enum Prepared {
-    Nothing,
-    Trust(Arc<ClientConfig>),
-    Client(http::Client),
-    Password(Zeroizing<String>),
+/// What asking needs besides the probe: nothing, for most.
+#[derive(Default)]
+struct Prepared {
+    trust: Option<Arc<ClientConfig>>,
+    client: Option<http::Client>,
+    password: Option<Zeroizing<String>>,
 }
 
 impl Question {
@@ -180,10 +181,11 @@ pub async fn ask(probe: &Probe) -> Answer {
 }
 
 async fn prepare(kind: &ProbeKind, limit: Duration) -> Result<Prepared, CouldNotRun> {
+    let mut prepared = Prepared::default();
     match kind {
         ProbeKind::Sip(sip) => match &sip.transport {
-            Transport::Tls(tls) => Ok(Prepared::Trust(Arc::new(trust(tls, limit).await?))),
-            Transport::Udp | Transport::Tcp => Ok(Prepared::Nothing),
+            Transport::Tls(tls) => prepared.trust = Some(Arc::new(trust(tls, limit).await?)),
+            Transport::Udp | Transport::Tcp => {}
         },
         ProbeKind::Http(http) => {
             let trust = match http.url.scheme() {
@@ -191,17 +193,17 @@ async fn prepare(kind: &ProbeKind, limit: Duration) -> Result<Prepared, CouldNot
                 // Never used, and the library wants one: no file needs to be read for it.
                 _ => trust(&Tls { verify: false, ..http.tls.clone() }, limit).await?,
             };
-            http::Client::new(http, trust).map(Prepared::Client)
+            prepared.client = Some(http::Client::new(http, trust)?);
         }
-        ProbeKind::Sql(sql) => match sql.password_file.clone() {
-            Some(path) => {
+        ProbeKind::Sql(sql) => {
+            if let Some(path) = sql.password_file.clone() {
                 let read = move || password::read(&path).map_err(|error| error.to_string());
-                from_disk(read, limit).await.map(Prepared::Password)
+                prepared.password = Some(from_disk(read, limit).await?);
             }
-            None => Ok(Prepared::Nothing),
-        },
-        ProbeKind::Tcp(_) | ProbeKind::Command(_) | ProbeKind::Icmp(_) => Ok(Prepared::Nothing),
+        }
+        ProbeKind::Tcp(_) | ProbeKind::Command(_) | ProbeKind::Icmp(_) => {}
     }
+    Ok(prepared)
 }
 
 async fn trust(tls: &Tls, limit: Duration) -> Result<ClientConfig, CouldNotRun> {
@@ -209,43 +211,55 @@ async fn trust(tls: &Tls, limit: Duration) -> Result<ClientConfig, CouldNotRun> 
     from_disk(move || tls::client_config(&tls).map_err(|error| error.to_string()), limit).await
 }
 
-/// A disk that hangs holds up nobody but this question.
+/// Files are read by so many threads at most: of a disk that hangs, each would hold one for good.
+static READERS: Semaphore = Semaphore::const_new(4);
+
+/// A disk that hangs holds up nobody but who needs it.
 async fn from_disk<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, String> + Send + 'static,
     limit: Duration,
 ) -> Result<T, CouldNotRun> {
-    match timeout(limit, tokio::task::spawn_blocking(read)).await {
-        Ok(Ok(read)) => read.map_err(CouldNotRun::File),
-        Ok(Err(_)) | Err(_) => Err(CouldNotRun::File("the disk does not answer".into())),
+    let reading = async {
+        // Never closed.
+        let permit = READERS.acquire().await.ok()?;
+        let reading = move || (read(), drop(permit));
+        tokio::task::spawn_blocking(reading).await.ok()
+    };
+    match timeout(limit, reading).await {
+        Ok(Some((read, ()))) => read.map_err(CouldNotRun::File),
+        Ok(None) | Err(_) => Err(CouldNotRun::File("the disk does not answer".into())),
     }
 }
 
 async fn asked(kind: &ProbeKind, prepared: &Prepared, limit: Duration) -> Answer {
-    match (kind, prepared) {
-        (ProbeKind::Tcp(target), _) => tcp::ask(*target, limit).await,
-        (ProbeKind::Sip(sip), prepared) => match (&sip.transport, prepared) {
-            (Transport::Udp, _) => sip::ask(sip, limit).await,
-            (Transport::Tls(tls), Prepared::Trust(trust)) => {
-                sip_stream::ask(sip, Some((tls, trust)), limit).await
-            }
-            (Transport::Tcp | Transport::Tls(_), _) => sip_stream::ask(sip, None, limit).await,
+    match kind {
+        ProbeKind::Tcp(target) => tcp::ask(*target, limit).await,
+        ProbeKind::Sip(sip) if sip.transport == Transport::Udp => sip::ask(sip, limit).await,
+        ProbeKind::Sip(sip) => sip_stream::ask(sip, prepared.trust.as_ref(), limit).await,
+        ProbeKind::Http(http) => match &prepared.client {
+            Some(client) => client.ask(http, limit).await,
+            None => Answer::CouldNotRun(CouldNotRun::File("not prepared".into())),
         },
-        (ProbeKind::Http(http), Prepared::Client(client)) => client.ask(http, limit).await,
-        (ProbeKind::Sql(sql), Prepared::Password(password)) => {
-            sql::ask(sql, Some(password), limit).await
+        ProbeKind::Sql(sql) => {
+            let password = prepared.password.as_ref().map(|password| password.as_str());
+            sql::ask(sql, password, limit).await
         }
-        (ProbeKind::Sql(sql), _) => sql::ask(sql, None, limit).await,
-        (ProbeKind::Command(command), _) => command::ask(command, limit).await,
-        (ProbeKind::Icmp(target), _) => icmp::ask(*target, limit).await,
-        (ProbeKind::Http(_), _) => Answer::CouldNotRun(CouldNotRun::File("not prepared".into())),
+        ProbeKind::Command(command) => command::ask(command, limit).await,
+        ProbeKind::Icmp(target) => icmp::ask(*target, limit).await,
     }
 }
 
 /// What an error on the way to the service says about it: only what its own host answers in its
 /// name is bad; everything else is our end, or the way.
 fn judge(what: &'static str, error: &io::Error) -> Answer {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Answer::Bad(Bad::Tls(tls::words(tls)));
+    if let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Answer::Bad(Bad::Tls(tls::words(tls)));
+        }
+        // Libraries put the kernel's error into one of their own.
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return judge(what, io);
+        }
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Answer::Bad(Bad::Refused),

@@ -2,7 +2,6 @@
 //! response, which may come in pieces and among others; nothing is sent twice (§17.1.2.2).
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,19 +15,15 @@ use tokio_rustls::TlsConnector;
 use super::message::{Framed, Request, frame};
 use super::sip::{request, verdict};
 use super::{Answer, Bad, CouldNotRun, judge};
-use crate::config::{SipProbe, Tls};
+use crate::config::{SipProbe, Tls, Transport};
 
 /// A server that sends this much without the answer floods.
 const READ_MAX: usize = 256 << 10;
 
-/// Connects, asks once and hangs up.
-pub async fn ask(
-    probe: &SipProbe,
-    tls: Option<(&Tls, &Arc<ClientConfig>)>,
-    timeout: Duration,
-) -> Answer {
+/// Connects, asks once and hangs up; `trust` is for TLS.
+pub async fn ask(probe: &SipProbe, trust: Option<&Arc<ClientConfig>>, timeout: Duration) -> Answer {
     let asked = Instant::now();
-    match tokio::time::timeout(timeout, exchange(probe, tls)).await {
+    match tokio::time::timeout(timeout, exchange(probe, trust)).await {
         Ok(Ok(status)) => verdict(probe, status, asked),
         Ok(Err(answer)) => answer,
         Err(_) => Answer::Bad(Bad::NoAnswer(timeout)),
@@ -36,33 +31,32 @@ pub async fn ask(
 }
 
 /// The final status, or what kept it away.
-async fn exchange(
-    probe: &SipProbe,
-    tls: Option<(&Tls, &Arc<ClientConfig>)>,
-) -> Result<u16, Answer> {
+async fn exchange(probe: &SipProbe, trust: Option<&Arc<ClientConfig>>) -> Result<u16, Answer> {
     let failed = |what| move |error: io::Error| judge(what, &error);
     let stream = TcpStream::connect(probe.target).await.map_err(failed("connect"))?;
     let local = stream.local_addr().map_err(failed("read the own address"))?;
-    let transport = if tls.is_some() { "TLS" } else { "TCP" };
-    let request = request(probe.target, local, transport).map_err(Answer::CouldNotRun)?;
-    match tls {
-        None => transact(stream, &request).await,
-        Some((tls, trust)) => {
-            let name = server_name(tls, probe.target)?;
+    let named = |transport| request(probe.target, local, transport).map_err(Answer::CouldNotRun);
+    match trust {
+        None => transact(stream, &named("TCP")?).await,
+        Some(trust) => {
             let connector = TlsConnector::from(Arc::clone(trust));
-            let stream = connector.connect(name, stream).await.map_err(failed("begin TLS"))?;
-            transact(stream, &request).await
+            let stream = connector.connect(server_name(probe)?, stream).await;
+            transact(stream.map_err(failed("begin TLS"))?, &named("TLS")?).await
         }
     }
 }
 
-fn server_name(tls: &Tls, target: SocketAddr) -> Result<ServerName<'static>, Answer> {
-    match &tls.server_name {
-        None => Ok(ServerName::from(target.ip())),
-        Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
-            let why = "it cannot be in a certificate".to_owned();
-            Answer::CouldNotRun(CouldNotRun::Name { name: name.clone(), why })
-        }),
+/// Whom the certificate must be for.
+fn server_name(probe: &SipProbe) -> Result<ServerName<'static>, Answer> {
+    match &probe.transport {
+        Transport::Tls(Tls { server_name: Some(name), .. }) => ServerName::try_from(name.clone())
+            .map_err(|_| {
+                let why = "it cannot be in a certificate".to_owned();
+                Answer::CouldNotRun(CouldNotRun::Name { name: name.clone(), why })
+            }),
+        Transport::Tls(_) | Transport::Udp | Transport::Tcp => {
+            Ok(ServerName::from(probe.target.ip()))
+        }
     }
 }
 
