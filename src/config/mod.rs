@@ -12,14 +12,17 @@ pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod checks;
 mod database;
 mod document;
 mod error;
 mod fence;
 pub(crate) mod floating;
+mod gateways;
 mod links;
 mod moves;
 pub(crate) mod nodes;
+mod probes;
 mod read;
 mod services;
 mod timing;
@@ -35,8 +38,13 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
+pub use gateways::{Gateway, Reach};
+pub use probes::{
+    Accept, CommandProbe, HttpProbe, Probe, ProbeKind, SipProbe, SqlProbe, Tls, Transport,
+};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
@@ -82,6 +90,10 @@ pub struct Config {
     pub postgres: Option<Postgres>,
     /// The watched processes.
     pub services: Vec<Service>,
+    /// What this node asks the active one while it stands by; `None` for nothing.
+    pub remote_checks: Option<RemoteChecks>,
+    /// Hosts that the PBX needs, asked by both nodes.
+    pub gateways: Vec<Gateway>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }
@@ -302,28 +314,4 @@ pub enum Start {
     BeforeAddress,
     /// After the addresses are held.
     AfterAddress,
-}
-
-/// A question to a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Probe {
-    /// What to ask.
-    pub kind: ProbeKind,
-    /// Between two questions.
-    pub interval: Duration,
-    /// How long to wait for the answer.
-    pub timeout: Duration,
-    /// Bad answers in a row until the service counts as failed.
-    pub fall: u32,
-    /// Good answers in a row until it counts as working.
-    pub rise: u32,
-}
-
-/// What to ask.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ProbeKind {
-    /// A TCP connection is accepted.
-    Tcp(SocketAddr),
-    /// SIP OPTIONS over UDP is answered (any final response below 500, or 501).
-    SipUdp(SocketAddr),
 }

@@ -1,6 +1,7 @@
 //! One pass over the whole file: every section is read even when an earlier one is wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
@@ -14,7 +15,10 @@ use super::error::{Errors, Report};
 use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, fence, floating, key, links, moves, services, timing, witness};
+use super::{
+    Config, checks, database, fence, floating, gateways, key, links, moves, services, timing,
+    witness,
+};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
@@ -71,7 +75,7 @@ fn sections<'t>(
     let fence = document.section("fence").map(|part| fence::read(part, &nodes, keys, report));
     let fence_given = document.has("fence");
     let mut paths = links::read(&mut document, &nodes, report);
-    let lan = match document.section("floating") {
+    let mut lan = match document.section("floating") {
         Some(section) => floating::read(section, report),
         None => {
             if !document.has("floating") {
@@ -89,6 +93,17 @@ fn sections<'t>(
     let postgres_given = document.has("postgres");
     let postgres =
         document.section("postgres").and_then(|part| database::read(part, &nodes, report));
+    let (gateways, proven) =
+        gateways::read(&mut document, lan.as_mut().map(|lan| &mut lan.floating), report);
+    if let Some(lan) = &mut lan
+        && proven
+    {
+        lan.unproven = None;
+    }
+    let preset = section.as_ref().and_then(|pair| pair.peek("preset"));
+    let check_every = Duration::from_secs(if preset == Some("thirty") { 30 } else { 1 });
+    let remote_checks =
+        document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
@@ -156,6 +171,8 @@ fn sections<'t>(
         floating: lan.floating,
         postgres,
         services,
+        remote_checks,
+        gateways,
         hash: hash(text),
     })
 }

@@ -9,7 +9,7 @@ use super::maintenance::Running;
 use super::offers;
 use super::status;
 use super::witness;
-use super::{arbiters, fence};
+use super::{arbiters, checks, fence, gateways};
 use crate::adapters::clock;
 use crate::config::Config;
 use crate::protocol::event::{Answerer, DatabaseState};
@@ -98,6 +98,8 @@ fn evidence(
     lines.push(arbiters::combination(config));
     lan(status, &mut lines);
     lines.extend(witness::evidence(config, snapshot, journal.witness_answers(now), now));
+    lines.extend(checks::evidence(config, journal, now));
+    lines.extend(gateways::evidence(journal, now));
     lines.extend(fence::evidence(config, status.fence, journal.fence.as_ref(), now));
     lines
 }

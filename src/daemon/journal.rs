@@ -3,6 +3,7 @@
 use tokio::sync::watch;
 
 use super::arbiters;
+use super::asked::Asked;
 use super::change::Change;
 use super::fence;
 use super::history::{self, History};
@@ -50,6 +51,10 @@ pub struct Journal {
     arbitration: Arbitration,
     /// What the fence's devices were last seen to do.
     pub(super) fence: Option<fence::Report>,
+    /// What the standby asked the active node over the LAN, and was answered.
+    pub(super) checks: Vec<Asked>,
+    /// What the gateways answered.
+    pub(super) gateways: Vec<Asked>,
     /// What the host's watchdog gets; `None` without one.
     pub(super) watchdog: Option<Feeding>,
 }
@@ -80,6 +85,8 @@ impl Journal {
             witness_silent: false,
             arbitration: config.arbitration,
             fence: None,
+            checks: Vec::new(),
+            gateways: Vec::new(),
             watchdog: None,
         }
     }

@@ -3,16 +3,20 @@
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
 //! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
-//! `recover.rs` do what they order, `leaving.rs` ends in order, `dead_man.rs` stops the database
+//! `recover.rs` do what they order, `leaving.rs` ends in order, `checks.rs` and `gateways.rs` ask
+//! over the LAN, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
 mod answer;
 mod arbiters;
+mod asked;
 mod change;
+mod checks;
 pub mod dead_man;
 mod explain;
 mod failback_hours;
 pub mod fence;
+mod gateways;
 mod history;
 mod journal;
 mod leaving;

@@ -43,8 +43,16 @@ pub struct Ended {
 /// # Errors
 /// It could not be started, or not be watched.
 pub async fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Ended, StartError> {
+    within(limit, starter::start_agent(program), input).await
+}
+
+async fn within(
+    limit: Duration,
+    start: impl Future<Output = Result<Child, StartError>>,
+    input: &[u8],
+) -> Result<Ended, StartError> {
     let (mut out, mut err) = (Tail::default(), Tail::default());
-    let exit = match timeout(limit, to_its_end(program, input, &mut out, &mut err)).await {
+    let exit = match timeout(limit, to_its_end(start, input, &mut out, &mut err)).await {
         Ok(exit) => Some(exit?),
         Err(_time_is_up) => None,
     };
@@ -52,12 +60,12 @@ pub async fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Ended,
 }
 
 async fn to_its_end(
-    program: &Path,
+    start: impl Future<Output = Result<Child, StartError>>,
     input: &[u8],
     out: &mut Tail,
     err: &mut Tail,
 ) -> Result<Exit, StartError> {
-    let Child { pid, stdout, stderr, stdin } = starter::start_agent(program).await?;
+    let Child { pid, stdout, stderr, stdin } = start.await?;
     let group = Group(pid);
     let watched = || -> io::Result<_> {
         let stdin = stdin.map(Sender::from_owned_fd).transpose()?;
@@ -81,6 +89,19 @@ async fn to_its_end(
         let _not_closed = timeout(LAST_WORDS, talk).await;
     }
     Ok(exit)
+}
+
+/// Runs a command that judges a service, with nothing on standard input, an empty environment as
+/// above, and as `user`, if one is named. Dropping the future kills it.
+///
+/// # Errors
+/// It could not be started, or not be watched.
+pub async fn run_check(
+    command: &[String],
+    user: Option<&str>,
+    limit: Duration,
+) -> Result<Ended, StartError> {
+    within(limit, starter::start_check(command, user), &[]).await
 }
 
 /// The process group of a child that is not reaped yet, so that its number is certainly its own.
