@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::draw;
 
 mod arbiters;
+mod telling;
 
 /// `status`: the first line says who serves, whether the standby is good, and what to do.
 pub fn status(data: &Value) -> String {
@@ -76,6 +77,8 @@ pub fn status(data: &Value) -> String {
             ],
         );
     }
+    telling::hooks(&mut page, data);
+    telling::alerts(&mut page, data);
     if let Some(addresses) = data.get("addresses") {
         let all = list(addresses, "list").iter().map(shown).collect::<Vec<_>>().join(", ");
         page.row("addresses", [text(addresses, "state"), Some(all).filter(|all| !all.is_empty())]);

@@ -6,16 +6,19 @@
 
 pub mod check;
 pub mod estimate;
+pub mod headers;
 pub mod key;
 pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod alerts;
 mod database;
 mod document;
 mod error;
 mod fence;
 pub(crate) mod floating;
+mod hooks;
 mod links;
 mod moves;
 pub(crate) mod nodes;
@@ -34,8 +37,10 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use alerts::{AlertKind, AlertSyslog, Alerts, Mail, MailTls, Webhook};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
+pub use hooks::{Capability, Hook, HookEvent};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
@@ -79,6 +84,10 @@ pub struct Config {
     pub postgres: Option<Postgres>,
     /// The watched processes.
     pub services: Vec<Service>,
+    /// What is told when the role moves, in the order of the file.
+    pub hooks: Vec<Hook>,
+    /// Who is told of what; `None` for nobody.
+    pub alerts: Option<Alerts>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

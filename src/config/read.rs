@@ -13,7 +13,9 @@ use super::document::{At, Section};
 use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, fence, floating, key, links, moves, services, timing, witness};
+use super::{
+    Config, alerts, database, fence, floating, hooks, key, links, moves, services, timing, witness,
+};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
@@ -90,6 +92,8 @@ fn sections<'t>(
         document.section("postgres").and_then(|part| database::read(part, &nodes, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
+    let hooks = hooks::read(&mut document, report);
+    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -154,6 +158,8 @@ fn sections<'t>(
         floating: lan.floating,
         postgres,
         services,
+        hooks,
+        alerts,
         hash: hash(text),
     })
 }

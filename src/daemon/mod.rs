@@ -2,17 +2,21 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
+//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` who
+//! asks, `orders.rs`, `maintenance.rs` and
 //! `recover.rs` do what they order, `leaving.rs` ends in order, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
+pub mod alerts;
 mod answer;
 mod arbiters;
+mod backlog;
 mod change;
 pub mod dead_man;
 mod explain;
 pub mod fence;
 mod history;
+pub mod hooks;
 mod journal;
 mod leaving;
 mod maintenance;
@@ -22,6 +26,7 @@ mod recorder;
 mod recover;
 mod reload;
 mod status;
+mod telling;
 mod timeline;
 mod watchdog;
 mod witness;
