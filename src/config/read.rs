@@ -16,8 +16,8 @@ use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{
-    Config, checks, database, fence, floating, gateways, key, links, moves, services, timing,
-    witness,
+    Config, alerts, checks, database, fence, floating, gateways, hooks, key, links, moves,
+    services, timing, witness,
 };
 
 /// Where the daemon listens unless the file says otherwise.
@@ -106,6 +106,8 @@ fn sections<'t>(
         document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
+    let hooks = hooks::read(&mut document, report);
+    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -173,6 +175,8 @@ fn sections<'t>(
         services,
         remote_checks,
         gateways,
+        hooks,
+        alerts,
         hash: hash(text),
     })
 }

@@ -2,14 +2,16 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
-//! `recover.rs` do what they order, `leaving.rs` ends in order, `checks.rs` and `gateways.rs` ask
-//! over the LAN, `dead_man.rs` stops the database
+//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` who
+//! asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `leaving.rs` ends in
+//! order, `checks.rs` and `gateways.rs` ask over the LAN, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
+pub mod alerts;
 mod answer;
 mod arbiters;
 mod asked;
+mod backlog;
 mod change;
 mod checks;
 pub mod dead_man;
@@ -18,6 +20,7 @@ mod failback_hours;
 pub mod fence;
 mod gateways;
 mod history;
+pub mod hooks;
 mod journal;
 mod leaving;
 mod maintenance;
@@ -27,6 +30,7 @@ mod recorder;
 mod recover;
 mod reload;
 mod status;
+mod telling;
 mod timeline;
 mod watchdog;
 mod witness;
