@@ -21,6 +21,7 @@ mod replay;
 mod steady;
 mod systemd;
 mod takeover;
+mod telling;
 mod upkeep;
 mod watchdog;
 mod witness;
