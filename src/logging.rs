@@ -18,8 +18,6 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as stderr};
 
-use crate::adapters::alert::Severity;
-
 /// The variable that says what is logged (`info` by default), in tracing's own notation.
 const FILTER: &str = "DUOTONE_LOG";
 
@@ -80,6 +78,28 @@ impl FormatTime for BootTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         write!(writer, "{}.{:03}", now.tv_sec, now.tv_nsec / 1_000_000)
+    }
+}
+
+/// How bad it is what people are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// To be known.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// To be looked at now.
+    Critical,
+}
+
+impl Severity {
+    /// For programs; stable.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
     }
 }
 

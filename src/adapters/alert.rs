@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::config::{AlertKind, AlertSyslog, Alerts, Mail, Webhook};
+pub use crate::logging::Severity;
 use crate::logging::Syslog;
 
 /// The longest text, in characters: it is a mail's subject.
@@ -50,28 +51,6 @@ pub struct HeldBack {
     pub count: u64,
     /// When the first one was.
     pub since: SystemTime,
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Severity {
-    /// To be known.
-    Info,
-    /// To be looked at.
-    Warning,
-    /// To be looked at now.
-    Critical,
-}
-
-impl Severity {
-    /// For programs; stable.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
 }
 
 impl Alert {

@@ -63,6 +63,13 @@ impl<T> Backlog<T> {
         self.news.notify_one();
     }
 
+    /// Waits until it is closed. For the taker.
+    pub async fn closed(&self) {
+        while !self.is_closed() {
+            self.news.notified().await;
+        }
+    }
+
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.lock().closed

@@ -303,3 +303,81 @@ fn begin(desk: &Arc<Desk>) -> Option<JoinHandle<()>> {
     let started = std::thread::Builder::new().name("hooks".into()).spawn(run);
     started.map_err(|error| tracing::error!("no thread for hooks: {error}")).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant as Moment};
+
+    use super::*;
+    use crate::adapters::hook::Ending;
+
+    fn hook(name: &str, line: &str) -> Hook {
+        Hook {
+            name: name.into(),
+            on: vec![HookEvent::BeforeTakeover, HookEvent::AfterTakeover],
+            command: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
+            timeout: Duration::from_secs(60),
+            // Whoever runs the tests: a hook of the same user needs no rights.
+            user: nix::unistd::User::from_uid(nix::unistd::geteuid())
+                .expect("the user database")
+                .expect("this user")
+                .name,
+            capabilities: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    fn occasion(event: HookEvent, number: usize) -> Occasion {
+        let variables = vec![("NUMBER".to_owned(), number.to_string())];
+        Occasion { event, variables }
+    }
+
+    fn desk(hooks: Vec<Hook>) -> Desk {
+        Desk { hooks: Mutex::new(hooks), queue: Backlog::new(3), reports: Mutex::default() }
+    }
+
+    #[tokio::test]
+    async fn events_and_hooks_keep_their_order_and_the_oldest_event_is_lost() {
+        let file = std::env::temp_dir().join(format!("dthookorder{}", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        let line = |name: &str, first: &str| {
+            let file = file.display();
+            hook(name, &format!("{first}echo {name} $NUMBER >> {file}"))
+        };
+        let desk =
+            desk(vec![line("slow", "sleep 0.2; "), line("quick", ""), hook("bad", "exit 4")]);
+        for number in 0..5 {
+            desk.queue.push(occasion(HookEvent::AfterTakeover, number));
+        }
+        desk.queue.close();
+        desk.run().await;
+        let told = std::fs::read_to_string(&file).expect("they ran");
+        let _ = std::fs::remove_file(&file);
+        let told: Vec<&str> = told.lines().collect();
+        assert_eq!(told, ["slow 2", "quick 2", "slow 3", "quick 3", "slow 4", "quick 4"]);
+        assert_eq!(desk.queue.counts(), (0, 2));
+        let reports = desk.reports();
+        assert_eq!(reports.failures.count, 3);
+        assert_eq!(
+            reports.failures.newest,
+            "hook bad failed at after-takeover: exited with code 4"
+        );
+        assert!(reports.last["slow"].ran.result.is_good() && reports.running.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_ended_and_the_next_one_is_told() {
+        let mut hangs = hook("hangs", "trap '' TERM; echo waiting; sleep 1000");
+        hangs.timeout = Duration::from_millis(500);
+        let desk = desk(vec![hangs, hook("next", "echo told")]);
+        desk.queue.push(occasion(HookEvent::BeforeTakeover, 0));
+        desk.queue.close();
+        let begun = Moment::now();
+        desk.run().await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        let reports = desk.reports();
+        assert!(matches!(reports.last["hangs"].ran.result, Ending::TimedOut(_)));
+        assert_eq!(reports.last["hangs"].ran.output, ["waiting"]);
+        assert_eq!(reports.last["next"].ran.output, ["told"]);
+    }
+}

@@ -344,7 +344,7 @@ fn become_user(identity: Option<&Identity>) -> io::Result<()> {
         // async-signal-safe.
         unsafe {
             if keeps {
-                check(libc::prctl(libc::PR_SET_KEEPCAPS, 1))?;
+                check(libc::prctl(libc::PR_SET_KEEPCAPS, 1 as libc::c_ulong))?;
             }
             check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
             check(libc::setgid(identity.gid))?;
@@ -380,10 +380,11 @@ fn keep_only(set: u64) -> io::Result<()> {
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
-    for bit in (0..64).filter(|bit| set >> bit & 1 == 1) {
+    const NONE: libc::c_ulong = 0;
+    for bit in (0..64 as libc::c_ulong).filter(|bit| set >> bit & 1 == 1) {
         // SAFETY: a system call on integers (PR_CAP_AMBIENT(2const)).
         unsafe {
-            check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, bit, 0, 0))?;
+            check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, bit, NONE, NONE))?;
         }
     }
     Ok(())
