@@ -2,6 +2,7 @@
 //! pulled, their processes killed, their files damaged.
 
 mod boot;
+mod checks;
 mod cluster;
 mod database;
 mod durable_order;
@@ -21,6 +22,7 @@ mod replay;
 mod steady;
 mod systemd;
 mod takeover;
+mod telling;
 mod upkeep;
 mod watchdog;
 mod witness;

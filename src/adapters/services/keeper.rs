@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::asking::Asking;
 use super::ladder::Ladder;
 use super::running::{self, Condition, Running};
+use crate::adapters::probes::Asking;
 use crate::adapters::systemd::{Standing, Systemd, Unit, unit_of};
 use crate::config::{Probe, Service};
 use crate::protocol::health::Grade;
