@@ -19,4 +19,5 @@ pub mod service_manager;
 pub mod services;
 pub mod state_directory;
 pub mod state_file;
+pub mod tls;
 pub mod watchdog;

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::arbiters;
+use super::asked::Asked;
 use super::change::Change;
 use super::fence;
 use super::history::{self, History};
@@ -56,6 +57,10 @@ pub struct Journal {
     arbitration: Arbitration,
     /// What the fence's devices were last seen to do.
     pub(super) fence: Option<fence::Report>,
+    /// What the standby asked the active node over the LAN, and was answered.
+    pub(super) checks: Vec<Asked>,
+    /// What the gateways answered.
+    pub(super) gateways: Vec<Asked>,
     /// What the host's watchdog gets; `None` without one.
     pub(super) watchdog: Option<Feeding>,
 }
@@ -87,6 +92,8 @@ impl Journal {
             witness_silent: false,
             arbitration: config.arbitration,
             fence: None,
+            checks: Vec::new(),
+            gateways: Vec::new(),
             watchdog: None,
         }
     }
@@ -287,6 +294,13 @@ impl Journal {
             }
             Event::AddressesSeen { seen, .. } => tracing::debug!("addresses: {seen:?}"),
             Event::Operator(order) => tracing::warn!("an administrator orders {order:?}"),
+            Event::RemoteChecked { grade, .. } => {
+                tracing::info!("the active node's services, asked over the LAN: {grade:?}");
+            }
+            Event::FailbackHours { open } => {
+                let word = if *open { "begin" } else { "end" };
+                tracing::info!("the hours in which the role may go back by itself {word}");
+            }
             Event::StateSaved { saved: None, .. } => {
                 tracing::error!("what is on disk is not known: no step that needs it is taken");
                 self.telling.alerts.state_lost();

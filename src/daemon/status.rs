@@ -7,7 +7,7 @@ use super::maintenance::Running;
 use super::offers;
 use super::watchdog::Feeding;
 use super::witness;
-use super::{arbiters, fence};
+use super::{arbiters, checks, fence, gateways};
 use crate::adapters::clock;
 use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
@@ -71,6 +71,8 @@ pub fn data(
         "services": services,
         "hooks": hooks,
         "alerts": alerts,
+        "remote_checks": checks::data(config, journal, now),
+        "gateways": gateways::data(journal, now),
         "addresses": {
             "state": presence(status.presence.first().copied().unwrap_or(Presence::Unknown)),
             "list": config.floating.addresses.iter()

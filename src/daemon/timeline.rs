@@ -412,6 +412,8 @@ impl Timeline {
             | Event::Announced { .. }
             | Event::StateSaved { .. }
             | Event::ServicesSeen { .. }
+            | Event::RemoteChecked { .. }
+            | Event::FailbackHours { .. }
             | Event::WitnessReplied { .. }
             | Event::FenceReported { .. }
             | Event::Operator(_) => {}

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::Shared;
 use super::fence;
 use super::journal::Journal;
+use super::{checks, gateways};
 use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
@@ -42,6 +43,8 @@ impl Work {
         let (deeds, inbox) = mpsc::unbounded_channel();
         tokio::task::spawn_local(database(Arc::clone(shared), inbox));
         tokio::task::spawn_local(services(Arc::clone(shared)));
+        tokio::task::spawn_local(checks::tend(Arc::clone(shared), snapshots.clone()));
+        tokio::task::spawn_local(gateways::tend(Arc::clone(shared)));
         let (fencing, orders) = mpsc::unbounded_channel();
         tokio::task::spawn_local(fence::tend(Arc::clone(shared), orders));
         tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds, fencing));

@@ -69,7 +69,7 @@ fn alert() -> Alert {
 
 fn send(channel: &mut Channel) -> Result<String, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(channel.send(&alert()))
+    runtime.block_on(channel.send(&alert(), PATIENCE))
 }
 
 /// Why it was not taken, and whether that is for good.

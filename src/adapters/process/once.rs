@@ -122,6 +122,19 @@ async fn to_its_end(
     Ok(exit)
 }
 
+/// Runs a command that judges a service, with nothing on standard input, an empty environment as
+/// above, and as `user`, if one is named. Dropping the future kills it.
+///
+/// # Errors
+/// It could not be started, or not be watched.
+pub async fn run_check(
+    command: &[String],
+    user: Option<&str>,
+    limit: Duration,
+) -> Result<Ended, StartError> {
+    within(limit, starter::start_check(command, user), &[]).await
+}
+
 /// The process group of a child that is not reaped yet, so that its number is certainly its own.
 /// Dropping it kills all of it.
 struct Group(i32);

@@ -187,6 +187,26 @@ pub fn start_lasting(
     command.spawn().map_err(spawn)
 }
 
+/// Executes a command that judges a service.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_check(command: &[String], user: Option<&str>) -> Result<Child, StartError> {
+    let (words, user) = (command.to_vec(), user.map(str::to_owned));
+    forked(move || {
+        let (program, arguments) = words.split_first().ok_or(StartError::NoCommand)?;
+        let identity = user.as_deref().map(Identity::of).transpose()?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
+        if let Some(identity) = &identity {
+            command.env("HOME", &identity.home);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        execute(command, identity)
+    })
+    .await
+}
+
 fn fork(service: &Service) -> Result<Child, StartError> {
     let (mut command, identity) = prepared(service)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
