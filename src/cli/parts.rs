@@ -9,6 +9,9 @@ use crate::config::{Config, Hook, WitnessConfig};
 use super::demo::Demo;
 use super::{Error, Exit};
 
+/// Runs a hook with variables in its environment.
+pub type RunHook = fn(&Hook, &[(String, String)]) -> Result<serde_json::Value, Error>;
+
 /// What the binary supplies.
 #[derive(Clone, Copy)]
 pub struct Parts {
@@ -24,7 +27,7 @@ pub struct Parts {
     /// What every device of the fence says now; `None` without a fence.
     pub fence: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// Run one hook now with these variables in its environment; what came of it.
-    pub hook: fn(&Hook, &[(String, String)]) -> Result<serde_json::Value, Error>,
+    pub hook: RunHook,
     /// Send an alert through every channel; what each server answered, `None` without any.
     pub alerts: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// The newest so many entries of the history in this state directory, without a daemon.

@@ -78,10 +78,10 @@ pub fn status(data: &Value) -> String {
             ],
         );
     }
-    telling::hooks(&mut page, data);
-    telling::alerts(&mut page, data);
     outside::remote_checks(&mut page, data);
     outside::gateways(&mut page, data);
+    telling::hooks(&mut page, data);
+    telling::alerts(&mut page, data);
     if let Some(addresses) = data.get("addresses") {
         let all = list(addresses, "list").iter().map(shown).collect::<Vec<_>>().join(", ");
         page.row("addresses", [text(addresses, "state"), Some(all).filter(|all| !all.is_empty())]);

@@ -236,7 +236,7 @@ fn command_probes(config: &Config) -> impl Iterator<Item = (String, &CommandProb
     });
     let remote = config.remote_checks.iter().flat_map(|checks| &checks.probes);
     let gateways = config.gateways.iter().filter_map(|gateway| match &gateway.reach {
-        Reach::Probe(probe) => Some((format!("gateway {}", gateway.name), probe)),
+        Reach::Probe(probe) => Some((format!("gateway {}", gateway.name), &**probe)),
         Reach::Lan { .. } => None,
     });
     let all = of_services

@@ -95,14 +95,14 @@ pub struct Config {
     pub postgres: Option<Postgres>,
     /// The watched processes.
     pub services: Vec<Service>,
-    /// What is told when the role moves, in the order of the file.
-    pub hooks: Vec<Hook>,
-    /// Who is told of what; `None` for nobody.
-    pub alerts: Option<Alerts>,
     /// What this node asks the active one while it stands by; `None` for nothing.
     pub remote_checks: Option<RemoteChecks>,
     /// Hosts that the PBX needs, asked by both nodes.
     pub gateways: Vec<Gateway>,
+    /// What is told when the role moves, in the order of the file.
+    pub hooks: Vec<Hook>,
+    /// Who is told of what; `None` for nobody.
+    pub alerts: Option<Alerts>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

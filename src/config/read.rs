@@ -173,10 +173,10 @@ fn sections<'t>(
         floating: lan.floating,
         postgres,
         services,
-        hooks,
-        alerts,
         remote_checks,
         gateways,
+        hooks,
+        alerts,
         hash: hash(text),
     })
 }

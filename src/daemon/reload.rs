@@ -32,6 +32,9 @@ pub(super) fn reload(shared: &Shared) -> Result<String, String> {
         shared.services.reload(new.services.clone());
         done.push("services");
     }
+    // Who asks looks at the configuration anew before each question.
+    done.extend((old.remote_checks != new.remote_checks).then_some("remote checks"));
+    done.extend((old.gateways != new.gateways).then_some("gateways"));
     let (other_hooks, other_alerts) = (old.hooks != new.hooks, old.alerts != new.alerts);
     {
         let mut journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,9 +42,6 @@ pub(super) fn reload(shared: &Shared) -> Result<String, String> {
     }
     done.extend(other_hooks.then_some("hooks"));
     done.extend(other_alerts.then_some("alerts"));
-    // Who asks looks at the configuration anew before each question.
-    done.extend((old.remote_checks != new.remote_checks).then_some("remote checks"));
-    done.extend((old.gateways != new.gateways).then_some("gateways"));
     let socket = old.socket.clone();
     *old = Config { socket, ..new };
     Ok(match done.as_slice() {

@@ -69,10 +69,10 @@ pub fn data(
         },
         "database": config.postgres.is_some().then(|| database(status, journal)),
         "services": services,
-        "hooks": hooks,
-        "alerts": alerts,
         "remote_checks": checks::data(config, journal, now),
         "gateways": gateways::data(journal, now),
+        "hooks": hooks,
+        "alerts": alerts,
         "addresses": {
             "state": presence(status.presence.first().copied().unwrap_or(Presence::Unknown)),
             "list": config.floating.addresses.iter()
