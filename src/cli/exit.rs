@@ -12,7 +12,8 @@ use crate::config::key::KeyError;
 pub enum Exit {
     /// Done; or, of a question: yes.
     Ok = 0,
-    /// Of a question (`is-active`, `fence status`, `demo`): no; `salvage merge`: not every row.
+    /// Of a question (`is-active`, `fence status`, `demo`): no; `salvage merge`: not every row;
+    /// `hooks run`, `alerts test`: it failed.
     No = 1,
     /// The command line is wrong (also clap's own status).
     Usage = 2,
@@ -36,7 +37,7 @@ impl Exit {
             Exit::No,
             "no (is-active: this node is not active; fence status: a device does not work; demo: a \
              promise was broken; salvage merge: some rows could not be put in; replay --compare: not \
-             as recorded)",
+             as recorded; hooks run: it failed; alerts test: one was not sent)",
         ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),

@@ -186,6 +186,11 @@ fn programs(config: &Config) -> Vec<Finding> {
             program(what, Path::new(path));
         }
     }
+    for hook in &config.hooks {
+        if let Some(path) = hook.command.first() {
+            program(&format!("hook {}", hook.name), Path::new(path));
+        }
+    }
     for device in config.fence.iter().flat_map(|fence| &fence.devices) {
         program(&format!("fence {}", device.name), &device.agent);
     }
@@ -204,6 +209,9 @@ fn programs(config: &Config) -> Vec<Finding> {
         if let Some(name) = &service.user {
             user(format!("service {}", service.name), name);
         }
+    }
+    for hook in &config.hooks {
+        user(format!("hook {}", hook.name), &hook.user);
     }
     for (what, command) in commands {
         if let Some(name) = &command.user {
@@ -228,7 +236,7 @@ fn command_probes(config: &Config) -> impl Iterator<Item = (String, &CommandProb
     });
     let remote = config.remote_checks.iter().flat_map(|checks| &checks.probes);
     let gateways = config.gateways.iter().filter_map(|gateway| match &gateway.reach {
-        Reach::Probe(probe) => Some((format!("gateway {}", gateway.name), probe)),
+        Reach::Probe(probe) => Some((format!("gateway {}", gateway.name), &**probe)),
         Reach::Lan { .. } => None,
     });
     let all = of_services

@@ -35,7 +35,7 @@ pub enum Reach {
         rise: u32,
     },
     /// As a service is.
-    Probe(Probe),
+    Probe(Box<Probe>),
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ fn reach(
         Some(true) => lan(section, addresses, report),
         Some(false) => {
             let defaults = Defaults { interval: INTERVAL, timeout: TIMEOUT, fall: 3, not_yet: &[] };
-            probes::read(section, defaults, report).map(Reach::Probe)
+            probes::read(section, defaults, report).map(Box::new).map(Reach::Probe)
         }
         None => {
             probes::pass_over(section);

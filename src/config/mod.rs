@@ -6,11 +6,14 @@
 
 pub mod check;
 pub mod estimate;
+pub mod headers;
+pub mod hours;
 pub mod key;
 pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod alerts;
 mod checks;
 mod database;
 mod document;
@@ -18,6 +21,7 @@ mod error;
 mod fence;
 pub(crate) mod floating;
 mod gateways;
+mod hooks;
 mod links;
 mod moves;
 pub(crate) mod nodes;
@@ -37,10 +41,12 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use alerts::{AlertKind, AlertSyslog, Alerts, Mail, MailTls, Webhook};
 pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
 pub use gateways::{Gateway, Reach};
+pub use hooks::{Capability, Hook, HookEvent};
 pub use probes::{
     Accept, CommandProbe, HttpProbe, Probe, ProbeKind, SipProbe, SqlProbe, Tls, Transport,
 };
@@ -67,6 +73,8 @@ pub struct Config {
     pub timing: Timing,
     /// Which moves need no order.
     pub policy: Policy,
+    /// When the role may go back by itself, by the host's clock; `None`: at any time.
+    pub failback_hours: Option<hours::Hours>,
     /// File with the heartbeat key (32 bytes, hexadecimal), readable by root alone.
     pub key_file: PathBuf,
     /// A second key that is accepted but not used for sending (key rotation).
@@ -91,6 +99,10 @@ pub struct Config {
     pub remote_checks: Option<RemoteChecks>,
     /// Hosts that the PBX needs, asked by both nodes.
     pub gateways: Vec<Gateway>,
+    /// What is told when the role moves, in the order of the file.
+    pub hooks: Vec<Hook>,
+    /// Who is told of what; `None` for nobody.
+    pub alerts: Option<Alerts>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

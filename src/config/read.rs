@@ -12,11 +12,12 @@ use crate::protocol::node::Durability;
 
 use super::document::{At, Section};
 use super::error::{Errors, Report};
+use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{
-    Config, checks, database, fence, floating, gateways, key, links, moves, services, timing,
-    witness,
+    Config, alerts, checks, database, fence, floating, gateways, hooks, key, links, moves,
+    services, timing, witness,
 };
 
 /// Where the daemon listens unless the file says otherwise.
@@ -105,6 +106,8 @@ fn sections<'t>(
         document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
+    let hooks = hooks::read(&mut document, report);
+    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -159,6 +162,7 @@ fn sections<'t>(
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
+        failback_hours: pair.failback_hours,
         key_file: pair.key_file,
         old_key_file: pair.old_key_file,
         state_dir: pair.state_dir,
@@ -171,6 +175,8 @@ fn sections<'t>(
         services,
         remote_checks,
         gateways,
+        hooks,
+        alerts,
         hash: hash(text),
     })
 }
@@ -185,6 +191,7 @@ struct Pair {
     durability: Durability,
     timing: crate::protocol::timing::Timing,
     policy: Policy,
+    failback_hours: Option<Hours>,
     key_file: PathBuf,
     old_key_file: Option<PathBuf>,
     state_dir: PathBuf,
@@ -224,7 +231,7 @@ fn pair(
     let socket = socket(&mut section, SOCKET, report);
     let syslog = section.flag("syslog", false);
     let watchdog = section.path("watchdog").map(|at| at.value);
-    let policy = moves::read(&mut section, names, report);
+    let (policy, failback_hours) = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, arbitration, report);
     Some(Pair {
@@ -235,6 +242,7 @@ fn pair(
         durability,
         timing,
         policy,
+        failback_hours,
         key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
         old_key_file: old_key_at.map(|at| at.value),
         state_dir,

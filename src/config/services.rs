@@ -48,7 +48,8 @@ fn service(
     floating: &[(IpAddr, u8)],
     report: &Report<'_>,
 ) -> Option<Service> {
-    let command = command(section, report);
+    let example = "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"]";
+    let command = command(section, example, report);
     let run_on = [("active", RunOn::Active), ("standby", RunOn::Standby), ("both", RunOn::Both)];
     let run_on = section.word("run_on", &run_on).unwrap_or(RunOn::Active);
     let start = [("before-address", Start::BeforeAddress), ("after-address", Start::AfterAddress)];
@@ -99,9 +100,14 @@ fn service(
     })
 }
 
-pub(super) fn command(section: &mut Section<'_>, report: &Report<'_>) -> Option<Vec<String>> {
+/// Program and arguments.
+pub(super) fn command(
+    section: &mut Section<'_>,
+    example: &str,
+    report: &Report<'_>,
+) -> Option<Vec<String>> {
     let Some(words) = section.texts("command") else {
-        section.missing("command", "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"]");
+        section.missing("command", example);
         return None;
     };
     let Some(program) = words.first() else {
@@ -122,7 +128,7 @@ pub(super) fn command(section: &mut Section<'_>, report: &Report<'_>) -> Option<
     Some(words.into_iter().map(|word| word.value.to_owned()).collect())
 }
 
-fn environment(section: &mut Section<'_>, report: &Report<'_>) -> Vec<(String, String)> {
+pub(super) fn environment(section: &mut Section<'_>, report: &Report<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (name, value) in section.pairs("environment").unwrap_or_default() {
         if name.value.is_empty() || name.value.contains(['=', '\0']) || value.value.contains('\0') {

@@ -98,7 +98,7 @@ async fn keep_asking(index: usize, asked: Wanted, answers: mpsc::Sender<Heard>) 
     };
     let mut question = match &gateway.reach {
         Reach::Lan { .. } => None,
-        Reach::Probe(probe) => Some(Question::new(probe.clone())),
+        Reach::Probe(probe) => Some(Question::new((**probe).clone())),
     };
     loop {
         let begun = tokio::time::Instant::now();

@@ -1,5 +1,7 @@
 //! What happened, for people: one log line per change, one timed line per step of a takeover.
 
+use std::thread::JoinHandle;
+
 use tokio::sync::watch;
 
 use super::arbiters;
@@ -7,12 +9,15 @@ use super::asked::Asked;
 use super::change::Change;
 use super::fence;
 use super::history::{self, History};
+use super::maintenance::Running;
 use super::recorder::Recorder;
 use super::status;
+use super::telling::{Telling, View};
 use super::timeline::Timeline;
 use super::watchdog::Feeding;
 use super::witness;
 use crate::adapters::postgres::Progress;
+use crate::adapters::services::ServiceStatus;
 use crate::config::Config;
 use crate::protocol::action::Action;
 use crate::protocol::arbiter::Arbitration;
@@ -36,6 +41,7 @@ pub struct Journal {
     /// Why the last look or deed at the database fell short.
     pub(super) database_trouble: Option<String>,
     history: History,
+    pub(super) telling: Telling,
     pub(super) recorder: Recorder,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
@@ -73,6 +79,7 @@ impl Journal {
             progress: None,
             database_trouble: None,
             history: History::begin(config),
+            telling: Telling::begin(config),
             recorder: Recorder::begin(config),
             said: None,
             liveness: None,
@@ -120,11 +127,26 @@ impl Journal {
         if self.history.add(change) {
             let in_vain = history::in_vain(change);
             self.recorder.incident(at, change.kind, in_vain);
+            self.telling.changed(change);
         }
     }
 
-    /// How things stand.
-    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+    /// Nothing more is told to hooks and people; what is under way is to be waited for.
+    pub fn end_telling(&mut self) -> Vec<JoinHandle<()>> {
+        // It would be complete a little later: nobody is there then.
+        if let Some(change) = self.timeline.untold().filter(|change| change.ended.is_some()) {
+            self.telling.changed(change);
+        }
+        self.telling.end()
+    }
+
+    /// How things stand; every record from before it was noted.
+    pub fn snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        maintenance: Option<&Running>,
+        services: &[ServiceStatus],
+    ) {
         if let Some(change) = self.timeline.tick(snapshot.at) {
             self.changed(snapshot.at, &change);
         }
@@ -151,6 +173,17 @@ impl Journal {
         self.began.get_or_insert(snapshot.at);
         self.latest = Some(snapshot.clone());
         self.witness(snapshot.at);
+        let (witness_answers, fence_works) =
+            (self.witness_answers(snapshot.at), self.fence_works());
+        self.telling.see(&View {
+            at: snapshot.at,
+            status: &snapshot.status,
+            change: self.timeline.change(),
+            maintenance,
+            services,
+            witness_answers,
+            fence_works,
+        });
     }
 
     /// Whether the witness answers, as far as can be told.
@@ -250,7 +283,7 @@ impl Journal {
         self.said = Some((authority, why));
     }
 
-    fn event(&self, event: &Event) {
+    fn event(&mut self, event: &Event) {
         match event {
             Event::Lan { seen: LanSeen::FloatingAnswered { by, .. }, .. } => {
                 tracing::debug!("a floating address is answered by a {by:?} host");
@@ -270,6 +303,7 @@ impl Journal {
             }
             Event::StateSaved { saved: None, .. } => {
                 tracing::error!("what is on disk is not known: no step that needs it is taken");
+                self.telling.alerts.state_lost();
             }
             Event::Tick
             | Event::HeartbeatReceived { .. }

@@ -22,6 +22,7 @@ mod replay;
 mod steady;
 mod systemd;
 mod takeover;
+mod telling;
 mod upkeep;
 mod watchdog;
 mod witness;

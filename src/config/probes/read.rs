@@ -142,7 +142,7 @@ fn kind(
         Word::Https => http(section, "https", not_yet, report).map(ProbeKind::Http),
         Word::Sql => sql(section, report).map(ProbeKind::Sql),
         Word::Command => {
-            let command = services::command(section, report);
+            let command = services::command(section, "[\"/usr/local/bin/check-pbx\"]", report);
             let user = section.text("user").map(|at| at.value.to_owned());
             Some(ProbeKind::Command(CommandProbe { command: command?, user }))
         }
