@@ -19,5 +19,6 @@ pub mod service_manager;
 pub mod services;
 pub mod state_directory;
 pub mod state_file;
+pub mod systemd;
 pub mod tls;
 pub mod watchdog;
