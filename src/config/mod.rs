@@ -11,6 +11,7 @@ pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod calls;
 mod database;
 mod document;
 mod error;
@@ -34,6 +35,7 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use calls::Calls;
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
@@ -79,6 +81,8 @@ pub struct Config {
     pub postgres: Option<Postgres>,
     /// The watched processes.
     pub services: Vec<Service>,
+    /// How calls and registrations are followed; `None` when they are not.
+    pub calls: Option<Calls>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

@@ -13,7 +13,9 @@ use super::document::{At, Section};
 use super::error::{Errors, Report};
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
-use super::{Config, database, fence, floating, key, links, moves, services, timing, witness};
+use super::{
+    Config, calls, database, fence, floating, key, links, moves, services, timing, witness,
+};
 
 /// Where the daemon listens unless the file says otherwise.
 pub(super) const SOCKET: &str = "/run/duotone/control.sock";
@@ -90,6 +92,14 @@ fn sections<'t>(
         document.section("postgres").and_then(|part| database::read(part, &nodes, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
+    let calls = document.section("calls").map(|part| calls::read(part, report));
+    if let Some(calls) = calls.as_ref().filter(|_| !links::have_addresses(&paths)) {
+        report.at(
+            calls.offset,
+            "[calls]: the lists go to the standby over a link with addresses, and there is none; \
+             write a [[link]] of kind = \"udp\", or remove the section",
+        );
+    }
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -134,6 +144,7 @@ fn sections<'t>(
         return None;
     }
     let postgres = postgres.map(|postgres| postgres.resolved(me, &pair.state_dir));
+    let links = links::resolved(paths, me);
     Some(Config {
         pair: pair.name,
         me,
@@ -150,7 +161,8 @@ fn sections<'t>(
         socket: pair.socket,
         syslog: pair.syslog,
         watchdog: pair.watchdog,
-        links: links::resolved(paths, me),
+        calls: calls.and_then(|calls| calls.resolved(&links)),
+        links,
         floating: lan.floating,
         postgres,
         services,

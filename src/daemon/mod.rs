@@ -3,7 +3,7 @@
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
 //! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
-//! `recover.rs` do what they order, `leaving.rs` ends in order, `dead_man.rs` stops the database
+//! `recover.rs` do what they order, `lists.rs` and `takeovers.rs` know what lived on a dead host, `leaving.rs` ends in order, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
 mod answer;
@@ -15,6 +15,7 @@ pub mod fence;
 mod history;
 mod journal;
 mod leaving;
+mod lists;
 mod maintenance;
 mod offers;
 mod orders;
@@ -22,6 +23,7 @@ mod recorder;
 mod recover;
 mod reload;
 mod status;
+mod takeovers;
 mod timeline;
 mod watchdog;
 mod witness;
@@ -36,6 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapters::clock;
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
+use crate::adapters::live::Who;
 use crate::adapters::owner::{self, Refused, Resource};
 use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
@@ -114,6 +117,8 @@ pub(crate) struct Shared {
     pub services: Services,
     pub post: Post,
     pub maintenance: Mutex<Option<maintenance::Running>>,
+    pub lists: lists::Lists,
+    pub takeovers: takeovers::Takeovers,
 }
 
 impl Shared {
@@ -155,6 +160,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let _owned = own(&config)?;
     let setup = setup(&config, &state)?;
     let identity = identity(&config, setup.session)?;
+    let who = Who { node: config.me, pair: identity.pair, keys: identity.keys.clone() };
     let witness =
         (!config.witness.is_empty()).then(|| WitnessLink::open(&config.witness, identity.clone()));
     let exchange = Exchange::new(Links::open(&config.links), identity, config.timing.late_after);
@@ -180,9 +186,12 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             post: pulse.post(),
             source,
             maintenance: Mutex::new(running),
+            lists: lists::Lists::new(),
+            takeovers: Mutex::new(takeovers::at_start(&config.state_dir)),
             config: Mutex::new(config),
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
+        lists::begin(&shared, who);
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);
