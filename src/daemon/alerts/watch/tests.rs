@@ -65,7 +65,11 @@ fn standby() -> Status {
         excludes_you: false,
         log: None,
         system_id: None,
-        groups: vec![GroupReport { serving: true, health: crate::protocol::health::Health::GOOD }],
+        groups: vec![GroupReport {
+            serving: true,
+            health: crate::protocol::health::Health::GOOD,
+            finds_peer_failed: false,
+        }],
         software: [0, 1, 0],
         config_hash: 1,
         maintenance: false,
