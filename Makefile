@@ -6,6 +6,7 @@
 # make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
 # make bench-ocf    a resource agent's monitor beside IPaddr2's
 # make bench-pacemaker  the resource agents against PAF and IPaddr2 on a real cluster: RUNS=5
+# make bench-probes  what it costs to ask a hundred services once a second
 # make setup  installs what both need from the distribution; nothing of it is started
 
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ SHARD ?= 0/1
 RUNS ?= 5
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: demo test mutations mutants simulate test-guests bench-ocf bench-pacemaker setup
+.PHONY: demo test mutations mutants simulate test-guests bench-ocf bench-pacemaker bench-probes setup
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -67,6 +68,9 @@ bench-pacemaker:
 	./.ci/setup bench-pacemaker
 	$(SUDO) env "PATH=$$PATH" HOME="$$HOME" RUNS=$(RUNS) $(CARGO) test --locked --test pacemaker -- \
 		--ignored --nocapture --exact bench::bench
+
+bench-probes:
+	$(CARGO) test --release --locked --test probes -- --ignored --nocapture cost
 
 setup:
 	@./.ci/setup

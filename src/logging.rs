@@ -81,10 +81,33 @@ impl FormatTime for BootTime {
     }
 }
 
+/// How bad it is what people are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// To be known.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// To be looked at now.
+    Critical,
+}
+
+impl Severity {
+    /// For programs; stable.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// A layer that sends every event to the local syslog daemon, and connects anew after an error.
 pub struct Syslog {
-    /// Another socket than the system's, for tests.
+    /// Another socket than the system's.
     path: Option<PathBuf>,
+    facility: Facility,
     state: Mutex<State>,
 }
 
@@ -97,12 +120,39 @@ struct State {
 impl Syslog {
     /// Sends to `path`, or to where the system's syslog daemon listens.
     pub fn new(path: Option<&Path>) -> Syslog {
-        Syslog { path: path.map(Path::to_owned), state: Mutex::default() }
+        Syslog::with_facility(path, "daemon")
     }
 
-    fn connect(&self) -> Option<Logger<LoggerBackend, Formatter3164>> {
+    /// The same with a facility in the words of syslog(3); one that is none is `daemon`.
+    pub fn with_facility(path: Option<&Path>, facility: &str) -> Syslog {
+        let facility = facility.parse().unwrap_or(Facility::LOG_DAEMON);
+        Syslog { path: path.map(Path::to_owned), facility, state: Mutex::default() }
+    }
+
+    /// Sends one alert; a lost connection is made once more.
+    ///
+    /// # Errors
+    /// Nobody takes it, or not now.
+    pub fn alert(&self, severity: Severity, line: &str) -> Result<(), syslog::Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let once = |state: &mut State| {
+            let logger = match &mut state.logger {
+                Some(logger) => logger,
+                None => state.logger.insert(self.connection()?),
+            };
+            let sent = match severity {
+                Severity::Info => logger.info(line),
+                Severity::Warning => logger.warning(line),
+                Severity::Critical => logger.crit(line),
+            };
+            sent.inspect_err(|_| state.logger = None)
+        };
+        once(&mut state).or_else(|_| once(&mut state))
+    }
+
+    fn connection(&self) -> Result<Logger<LoggerBackend, Formatter3164>, syslog::Error> {
         let formatter = Formatter3164 {
-            facility: Facility::LOG_DAEMON,
+            facility: self.facility,
             // The local daemon adds the host itself.
             hostname: None,
             process: "duotone".to_owned(),
@@ -111,15 +161,14 @@ impl Syslog {
         let logger = match &self.path {
             Some(path) => syslog::unix_custom(formatter, path),
             None => syslog::unix(formatter),
-        };
-        let logger = logger.ok()?;
+        }?;
         // A stuck syslog daemon must not stop the caller.
         match &logger.backend {
-            LoggerBackend::Unix(socket) => socket.set_nonblocking(true).ok()?,
-            LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true).ok()?,
+            LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
+            LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true)?,
             LoggerBackend::Udp(..) | LoggerBackend::Tcp(_) => {}
         }
-        Some(logger)
+        Ok(logger)
     }
 
     /// Sends one line; a lost connection is made once more, then the line counts as lost.
@@ -128,7 +177,7 @@ impl Syslog {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..2 {
             if state.logger.is_none() {
-                state.logger = self.connect();
+                state.logger = self.connection().ok();
             }
             let lost = state.lost;
             let Some(logger) = &mut state.logger else { break };

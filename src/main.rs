@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         release,
         database,
         fence: |config| daemon::fence::ask(config).map_err(Error::other),
+        hook: |hook, variables| daemon::hooks::by_hand(hook, variables).map_err(Error::other),
+        alerts: |config| daemon::alerts::test(config).map_err(Error::other),
         history: |directory, newest| daemon::history(directory, newest).map_err(Error::other),
         demo,
         witness: be_witness,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use duotone::config::check::{Assigned, Finding, network};
 use duotone::config::estimate::Estimate;
-use duotone::config::{Config, Link, Mode, ProbeKind, RunOn};
+use duotone::config::{Config, Link, Mode, RunOn};
 use duotone::protocol::identity::NodeId;
 use proptest::prelude::*;
 
@@ -67,7 +67,7 @@ fn the_example_is_read() {
     assert_eq!(a.postgres.as_ref().map(|p| p.peer_host.to_string()), Some("10.9.0.2".into()));
     assert_eq!(b.postgres.as_ref().map(|p| p.peer_host.to_string()), Some("10.9.0.1".into()));
     assert_eq!((a.services[0].run_on, a.services[0].critical), (RunOn::Both, true));
-    assert!(matches!(a.services[0].probes[0].kind, ProbeKind::SipUdp(at) if at.port() == 5060));
+    assert_eq!(a.services[0].probes[0].kind.to_string(), "sip-udp 127.0.0.1:5060");
 }
 
 #[test]
@@ -147,9 +147,11 @@ fn moves_are_read_and_each_mistake_about_them_is_told() {
     assert_eq!((policy.moves, policy.within), (3, Duration::from_secs(600)));
     let text = with(
         "preferred = \"pbx-b\"\nfailback = \"automatic\"\nfailback_after = \"2h\"\nmax_moves = 1\n\
-         moves_window = \"1h\"",
+         moves_window = \"1h\"\nfailback_hours = \"22:30-04:00\"",
     );
-    let policy = parse(&text).expect("valid").policy;
+    let config = parse(&text).expect("valid");
+    assert_eq!(config.failback_hours.map(|hours| hours.to_string()), Some("22:30-04:00".into()));
+    let policy = config.policy;
     assert_eq!(policy.preferred, Some(NodeId::B));
     assert_eq!(policy.failback_after, Some(Duration::from_secs(7200)));
     assert_eq!((policy.moves, policy.within), (1, Duration::from_secs(3600)));
@@ -162,6 +164,8 @@ fn moves_are_read_and_each_mistake_about_them_is_told() {
         ("failback = \"auto\"", ":4:12:", "write one of \"manual\", \"automatic\""),
         ("failback = \"automatic\"", ":2:1:", "write preferred = \"NODE\""),
         ("failback_after = \"1h\"", ":4:18:", "means nothing while failback is manual"),
+        ("failback_hours = \"1-5\"", ":4:18:", "means nothing while failback is manual"),
+        ("failback_hours = \"1-5\"", ":4:18:", "write two times of day, as in \"01:00-05:00\""),
         ("max_moves = -1", ":4:13:", "a whole number from 0 to 1000"),
         ("moves_window = \"5ms\"", ":4:16:", "moves_window is too short; write \"1s\""),
         ("moves_window = 10", ":4:16:", "has no unit"),

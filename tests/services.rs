@@ -6,7 +6,7 @@ mod services_lab;
 use std::net::UdpSocket;
 
 use duotone::adapters::services::{Services, State};
-use duotone::config::{Probe, ProbeKind, RunOn, Service, Start};
+use duotone::config::{Probe, ProbeKind, RunOn, Service, SipProbe, Start, Transport};
 use duotone::protocol::event::ServicesGoal::{Prepare, Serve, Standby};
 use duotone::protocol::health::Grade;
 use nix::sys::signal::Signal;
@@ -187,8 +187,9 @@ async fn a_mute_service_fails_its_probe_and_a_frozen_one_can_be_stopped() {
     let mut sip = Service { stop_timeout: ms(20_000), ..server };
     // The server needs 300 ms to come up; it is asked every 50 ms meanwhile, and three bad answers
     // would be failure.
-    let options = probe(ProbeKind::SipUdp(([127, 0, 0, 1], port).into()));
-    sip.probes = vec![Probe { interval: ms(300), ..options }];
+    let options =
+        probe(ProbeKind::Sip(SipProbe::new(([127, 0, 0, 1], port).into(), Transport::Udp)));
+    sip.probes = vec![Probe { interval: ms(300), grace: ms(900), ..options }];
     let services = Services::supervise(vec![sip], scratch.0.join("run"));
     services.set_goal(Serve);
     let first = report(&services, |seen| seen.critical != Grade::Unknown).await;

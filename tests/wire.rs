@@ -42,7 +42,7 @@ fn plain() -> Heartbeat {
         stance: Stance::Active,
         term: Term { counter: 4, node: NodeId::B },
         certifying: true,
-        groups: vec![GroupReport { serving: true, health: Health::GOOD }],
+        groups: vec![GroupReport { serving: true, health: Health::GOOD, finds_peer_failed: false }],
         config_hash: 9,
         ..made::heartbeat(NodeId::B, Session(2), 3)
     }
@@ -120,7 +120,9 @@ prop_compose! {
             log,
             system_id,
             groups: groups.into_iter().map(|(serving, database, network, services)| {
-                GroupReport { serving, health: Health { database, network, services } }
+                let health = Health { database, network, services };
+                let finds_peer_failed = serving ^ (services == Grade::Failed);
+                GroupReport { serving, health, finds_peer_failed }
             }).collect(),
             software,
             config_hash,

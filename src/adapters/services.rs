@@ -4,7 +4,6 @@
 //! the same comparison. One task per service does the work; the supervisor only tells them what
 //! to wish for and adds up what they see.
 
-mod asking;
 mod keeper;
 mod ladder;
 

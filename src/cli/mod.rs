@@ -4,6 +4,7 @@ pub mod demo;
 pub mod exit;
 pub mod render;
 
+mod alerts;
 mod ask;
 mod calls;
 mod check;
@@ -11,6 +12,7 @@ mod client;
 mod draw;
 mod fence;
 mod history;
+mod hooks;
 mod idle;
 mod keygen;
 mod live;
@@ -170,6 +172,12 @@ enum Verb {
     /// What would cut the peer's power
     #[command(subcommand)]
     Fence(fence::Fence),
+    /// What is told when the role moves
+    #[command(subcommand)]
+    Hooks(hooks::Hooks),
+    /// What people are told of
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Grant the role of pairs to one node at a time, on a third host
     #[command(subcommand)]
     Witness(witness::Witness),
@@ -314,6 +322,11 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
             }
         }
         Verb::Fence(verb) => fence::perform(verb, &options.load()?, parts.fence),
+        Verb::Hooks(verb) => {
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
+            hooks::perform(verb, &config, &options.socket(), parts)
+        }
+        Verb::Alerts(verb) => alerts::perform(verb, &options.load()?, parts.alerts),
         Verb::Witness(verb) => {
             let socket = options.socket.clone();
             witness::perform(&verb, &options.witness_config(), socket, parts.witness)

@@ -4,10 +4,13 @@
 use std::path::Path;
 
 use crate::config::check::Seen;
-use crate::config::{Config, WitnessConfig};
+use crate::config::{Config, Hook, WitnessConfig};
 
 use super::demo::Demo;
 use super::{Error, Exit};
+
+/// Runs a hook with variables in its environment.
+pub type RunHook = fn(&Hook, &[(String, String)]) -> Result<serde_json::Value, Error>;
 
 /// What the binary supplies.
 #[derive(Clone, Copy)]
@@ -23,6 +26,10 @@ pub struct Parts {
     pub database: fn(&Config) -> Seen,
     /// What every device of the fence says now; `None` without a fence.
     pub fence: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
+    /// Run one hook now with these variables in its environment; what came of it.
+    pub hook: RunHook,
+    /// Send an alert through every channel; what each server answered, `None` without any.
+    pub alerts: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// The newest so many entries of the history in this state directory, without a daemon.
     pub history: fn(&Path, usize) -> Result<serde_json::Value, Error>,
     /// Show the lab.
@@ -42,6 +49,8 @@ impl Default for Parts {
             release: |_| Err(Error::NotBuiltIn("release")),
             database: |_| Seen::default(),
             fence: |_| Err(Error::NotBuiltIn("fence status")),
+            hook: |_, _| Err(Error::NotBuiltIn("hooks run")),
+            alerts: |_| Err(Error::NotBuiltIn("alerts test")),
             history: |_, _| Err(Error::NotBuiltIn("history")),
             demo: |_| Err(Error::NotBuiltIn("demo")),
             witness: |_| Err(Error::NotBuiltIn("witness run")),

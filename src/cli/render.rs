@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::draw;
 
 mod arbiters;
+mod outside;
+mod telling;
 
 /// `status`: the first line says who serves, whether the standby is good, and what to do.
 pub fn status(data: &Value) -> String {
@@ -76,6 +78,10 @@ pub fn status(data: &Value) -> String {
             ],
         );
     }
+    outside::remote_checks(&mut page, data);
+    outside::gateways(&mut page, data);
+    telling::hooks(&mut page, data);
+    telling::alerts(&mut page, data);
     if let Some(addresses) = data.get("addresses") {
         let all = list(addresses, "list").iter().map(shown).collect::<Vec<_>>().join(", ");
         page.row("addresses", [text(addresses, "state"), Some(all).filter(|all| !all.is_empty())]);

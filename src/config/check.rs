@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::floating::contains;
-use super::{Config, Link, Mode};
+use super::{CommandProbe, Config, Link, Mode, ProbeKind, Reach};
 
 /// Something on this host that does not fit the configuration; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +189,12 @@ fn programs(config: &Config) -> Vec<Finding> {
             }
         }
     }
+    let commands: Vec<_> = command_probes(config).collect();
+    for (what, command) in &commands {
+        if let Some(path) = command.command.first() {
+            program(what, Path::new(path));
+        }
+    }
     for device in config.fence.iter().flat_map(|fence| &fence.devices) {
         program(&format!("fence {}", device.name), &device.agent);
     }
@@ -208,6 +214,11 @@ fn programs(config: &Config) -> Vec<Finding> {
             user(format!("service {}", service.name), name);
         }
     }
+    for (what, command) in commands {
+        if let Some(name) = &command.user {
+            user(what, name);
+        }
+    }
     if let Some(postgres) = &config.postgres {
         user("[postgres]".to_owned(), &postgres.os_user);
         let version = postgres.data_dir.join("PG_VERSION");
@@ -216,6 +227,26 @@ fn programs(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Every command that is a probe, and whose it is.
+fn command_probes(config: &Config) -> impl Iterator<Item = (String, &CommandProbe)> {
+    let of_services = config.services.iter().flat_map(|service| {
+        let what = format!("probe of service {}", service.name);
+        service.probes.iter().map(move |probe| (what.clone(), probe))
+    });
+    let remote = config.remote_checks.iter().flat_map(|checks| &checks.probes);
+    let gateways = config.gateways.iter().filter_map(|gateway| match &gateway.reach {
+        Reach::Probe(probe) => Some((format!("gateway {}", gateway.name), &**probe)),
+        Reach::Lan { .. } => None,
+    });
+    let all = of_services
+        .chain(remote.map(|probe| ("[[remote_checks.probe]]".to_owned(), probe)))
+        .chain(gateways);
+    all.filter_map(|(what, probe)| match &probe.kind {
+        ProbeKind::Command(command) => Some((what, command)),
+        _ => None,
+    })
 }
 
 fn executable(path: &Path) -> bool {

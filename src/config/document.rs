@@ -59,6 +59,14 @@ impl<'t> Section<'t> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// A text that is judged elsewhere.
+    pub(super) fn peek(&self, key: &str) -> Option<&'t str> {
+        match self.table?.get(key)?.get_ref() {
+            DeValue::String(value) => Some(value.as_ref()),
+            _ => None,
+        }
+    }
+
     /// Passes over a key that is judged elsewhere; tells whether it is there.
     pub(super) fn skip(&mut self, key: &'static str) -> bool {
         self.asked.push(key);

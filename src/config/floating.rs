@@ -187,7 +187,7 @@ fn references(
 
 /// Another host on the LAN of the floating addresses: it is asked by ARP or ND, so it must be
 /// inside one of their prefixes. A host prefix (/32, /128) tells nothing about the LAN.
-fn neighbour(
+pub(super) fn neighbour(
     key: &str,
     text: &str,
     offset: usize,

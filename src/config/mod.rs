@@ -6,20 +6,27 @@
 
 pub mod check;
 pub mod estimate;
+pub mod headers;
+pub mod hours;
 pub mod key;
 pub mod password;
 pub mod preset;
 pub mod unit;
 
+mod alerts;
 mod calls;
+mod checks;
 mod database;
 mod document;
 mod error;
 mod fence;
 pub(crate) mod floating;
+mod gateways;
+mod hooks;
 mod links;
 mod moves;
 pub(crate) mod nodes;
+mod probes;
 mod read;
 mod services;
 mod timing;
@@ -35,9 +42,16 @@ use crate::protocol::moves::Policy;
 use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
+pub use alerts::{AlertKind, AlertSyslog, Alerts, Mail, MailTls, Webhook};
 pub use calls::Calls;
+pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
+pub use gateways::{Gateway, Reach};
+pub use hooks::{Capability, Hook, HookEvent};
+pub use probes::{
+    Accept, CommandProbe, HttpProbe, Probe, ProbeKind, SipProbe, SqlProbe, Tls, Transport,
+};
 pub use witness::{WitnessConfig, WitnessPair, witness_socket_of};
 
 /// Everything the daemon of one node needs to know.
@@ -61,6 +75,8 @@ pub struct Config {
     pub timing: Timing,
     /// Which moves need no order.
     pub policy: Policy,
+    /// When the role may go back by itself, by the host's clock; `None`: at any time.
+    pub failback_hours: Option<hours::Hours>,
     /// File with the heartbeat key (32 bytes, hexadecimal), readable by root alone.
     pub key_file: PathBuf,
     /// A second key that is accepted but not used for sending (key rotation).
@@ -83,6 +99,14 @@ pub struct Config {
     pub services: Vec<Service>,
     /// How calls and registrations are followed; `None` when they are not.
     pub calls: Option<Calls>,
+    /// What this node asks the active one while it stands by; `None` for nothing.
+    pub remote_checks: Option<RemoteChecks>,
+    /// Hosts that the PBX needs, asked by both nodes.
+    pub gateways: Vec<Gateway>,
+    /// What is told when the role moves, in the order of the file.
+    pub hooks: Vec<Hook>,
+    /// Who is told of what; `None` for nobody.
+    pub alerts: Option<Alerts>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }
@@ -303,28 +327,4 @@ pub enum Start {
     BeforeAddress,
     /// After the addresses are held.
     AfterAddress,
-}
-
-/// A question to a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Probe {
-    /// What to ask.
-    pub kind: ProbeKind,
-    /// Between two questions.
-    pub interval: Duration,
-    /// How long to wait for the answer.
-    pub timeout: Duration,
-    /// Bad answers in a row until the service counts as failed.
-    pub fall: u32,
-    /// Good answers in a row until it counts as working.
-    pub rise: u32,
-}
-
-/// What to ask.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ProbeKind {
-    /// A TCP connection is accepted.
-    Tcp(SocketAddr),
-    /// SIP OPTIONS over UDP is answered (any final response below 500, or 501).
-    SipUdp(SocketAddr),
 }

@@ -8,6 +8,7 @@ use crate::protocol::moves::Policy;
 
 use super::document::Section;
 use super::error::{Report, suggestion};
+use super::hours::Hours;
 
 /// How the role comes back to the preferred node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,12 @@ const FAILBACK_AFTER: Duration = Duration::from_secs(30 * 60);
 const SHORTEST: Duration = Duration::from_secs(1);
 const MOVES_MOST: u32 = 1000;
 
-/// Reads them; `names` are the nodes, when both are known.
+/// Reads them; `names` are the nodes, when both are known. Also the hours of `failback_hours`.
 pub(super) fn read(
     section: &mut Section<'_>,
     names: Option<&[String; 2]>,
     report: &Report<'_>,
-) -> Policy {
+) -> (Policy, Option<Hours>) {
     let preferred_given = section.has("preferred");
     let preferred = preferred(section, names, report);
     let words = [("manual", Failback::Manual), ("automatic", Failback::Automatic)];
@@ -36,32 +37,45 @@ pub(super) fn read(
     if let Some(at) = after.filter(|at| at.value < SHORTEST) {
         report.at(at.offset, "failback_after is too short; write \"1s\" or more");
     }
+    let hours = section.text("failback_hours");
+    let offsets = [
+        ("failback_after", after.map(|at| at.offset)),
+        ("failback_hours", hours.map(|at| at.offset)),
+    ];
     match (failback, preferred_given) {
         (Failback::Automatic, false) => section
             .wrong("failback = \"automatic\" needs to know where to; write preferred = \"NODE\""),
         (Failback::Automatic, true) => {}
         (Failback::Manual, _) => {
-            if let Some(at) = after {
-                report.at(
-                    at.offset,
-                    "failback_after means nothing while failback is manual; write failback = \
-                     \"automatic\", or leave it out",
+            for (key, offset) in offsets {
+                let wrong = format!(
+                    "{key} means nothing while failback is manual; write failback = \
+                     \"automatic\", or leave it out"
                 );
+                offset.into_iter().for_each(|offset| report.at(offset, &wrong));
             }
         }
     }
+    let hours = hours.and_then(|at| match Hours::parse(at.value) {
+        Ok(hours) => Some(hours),
+        Err(wrong) => {
+            report.at(at.offset, format!("failback_hours: {wrong}"));
+            None
+        }
+    });
     let moves = section.integer("max_moves", 0, MOVES_MOST);
     let within = section.time("moves_window");
     if let Some(at) = within.filter(|at| at.value < SHORTEST) {
         report.at(at.offset, "moves_window is too short; write \"1s\" or more");
     }
-    Policy {
+    let policy = Policy {
         preferred,
         failback_after: (failback == Failback::Automatic)
             .then(|| after.map_or(FAILBACK_AFTER, |at| at.value)),
         moves: moves.map_or(Policy::DEFAULT.moves, |at| at.value),
         within: within.map_or(Policy::DEFAULT.within, |at| at.value),
-    }
+    };
+    (policy, hours)
 }
 
 fn preferred(

@@ -1,6 +1,7 @@
 //! One pass over the whole file: every section is read even when an earlier one is wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
@@ -11,10 +12,12 @@ use crate::protocol::node::Durability;
 
 use super::document::{At, Section};
 use super::error::{Errors, Report};
+use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{
-    Config, calls, database, fence, floating, key, links, moves, services, timing, witness,
+    Config, alerts, calls, checks, database, fence, floating, gateways, hooks, key, links, moves,
+    services, timing, witness,
 };
 
 /// Where the daemon listens unless the file says otherwise.
@@ -72,7 +75,7 @@ fn sections<'t>(
     let fence = document.section("fence").map(|part| fence::read(part, &nodes, keys, report));
     let fence_given = document.has("fence");
     let mut paths = links::read(&mut document, &nodes, report);
-    let lan = match document.section("floating") {
+    let mut lan = match document.section("floating") {
         Some(section) => floating::read(section, report),
         None => {
             if !document.has("floating") {
@@ -90,6 +93,17 @@ fn sections<'t>(
     let postgres_given = document.has("postgres");
     let postgres =
         document.section("postgres").and_then(|part| database::read(part, &nodes, report));
+    let (gateways, proven) =
+        gateways::read(&mut document, lan.as_mut().map(|lan| &mut lan.floating), report);
+    if let Some(lan) = &mut lan
+        && proven
+    {
+        lan.unproven = None;
+    }
+    let preset = section.as_ref().and_then(|pair| pair.peek("preset"));
+    let check_every = Duration::from_secs(if preset == Some("thirty") { 30 } else { 1 });
+    let remote_checks =
+        document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
     let calls = document.section("calls").map(|part| calls::read(part, report));
@@ -100,6 +114,8 @@ fn sections<'t>(
              write a [[link]] of kind = \"udp\", or remove the section",
         );
     }
+    let hooks = hooks::read(&mut document, report);
+    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -155,6 +171,7 @@ fn sections<'t>(
         durability: pair.durability,
         timing: pair.timing,
         policy: pair.policy,
+        failback_hours: pair.failback_hours,
         key_file: pair.key_file,
         old_key_file: pair.old_key_file,
         state_dir: pair.state_dir,
@@ -166,6 +183,10 @@ fn sections<'t>(
         floating: lan.floating,
         postgres,
         services,
+        remote_checks,
+        gateways,
+        hooks,
+        alerts,
         hash: hash(text),
     })
 }
@@ -180,6 +201,7 @@ struct Pair {
     durability: Durability,
     timing: crate::protocol::timing::Timing,
     policy: Policy,
+    failback_hours: Option<Hours>,
     key_file: PathBuf,
     old_key_file: Option<PathBuf>,
     state_dir: PathBuf,
@@ -219,7 +241,7 @@ fn pair(
     let socket = socket(&mut section, SOCKET, report);
     let syslog = section.flag("syslog", false);
     let watchdog = section.path("watchdog").map(|at| at.value);
-    let policy = moves::read(&mut section, names, report);
+    let (policy, failback_hours) = moves::read(&mut section, names, report);
     section.close();
     let timing = timing::read(times, preset, arbitration, report);
     Some(Pair {
@@ -230,6 +252,7 @@ fn pair(
         durability,
         timing,
         policy,
+        failback_hours,
         key_file: key_at.map_or_else(|| PathBuf::from(KEY_FILE), |at| at.value),
         old_key_file: old_key_at.map(|at| at.value),
         state_dir,

@@ -1,21 +1,13 @@
-//! The sections `[[service]]` and their probes.
+//! The sections `[[service]]`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::document::{At, Section};
 use super::error::Report;
 use super::nodes::bad_name;
-use super::{Probe, ProbeKind, RunOn, Service, Start};
-
-/// Probes asked more often than this cost more than they tell.
-const SHORTEST_PROBE: Duration = Duration::from_millis(10);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Question {
-    Tcp,
-    SipUdp,
-}
+use super::probes::{self, Defaults};
+use super::{RunOn, Service, Start};
 
 pub(super) fn read(
     document: &mut Section<'_>,
@@ -56,7 +48,8 @@ fn service(
     floating: &[(IpAddr, u8)],
     report: &Report<'_>,
 ) -> Option<Service> {
-    let command = command(section, report);
+    let example = "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"]";
+    let command = command(section, example, report);
     let run_on = [("active", RunOn::Active), ("standby", RunOn::Standby), ("both", RunOn::Both)];
     let run_on = section.word("run_on", &run_on).unwrap_or(RunOn::Active);
     let start = [("before-address", Start::BeforeAddress), ("after-address", Start::AfterAddress)];
@@ -76,11 +69,17 @@ fn service(
     }
     let stop_timeout = section.time_or("stop_timeout", Duration::from_secs(5));
     let needed_first = critical && start == Start::BeforeAddress;
-    let mut probes = Vec::new();
+    let defaults = Defaults {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_millis(500),
+        fall: 3,
+        not_yet: if needed_first { floating } else { &[] },
+    };
+    let mut found = Vec::new();
     for mut part in section.sections("probes") {
-        let found = probe(&mut part, needed_first, floating, report);
+        let probe = probes::read(&mut part, defaults, report);
         part.close();
-        probes.extend(found);
+        found.extend(probe);
     }
     let user = section.text("user").map(|at| at.value.to_owned());
     let directory = section.path_or("directory", "/");
@@ -94,16 +93,21 @@ fn service(
         run_on,
         start,
         critical,
-        probes,
+        probes: found,
         restart_delay,
         restart_max,
         stop_timeout,
     })
 }
 
-fn command(section: &mut Section<'_>, report: &Report<'_>) -> Option<Vec<String>> {
+/// Program and arguments.
+pub(super) fn command(
+    section: &mut Section<'_>,
+    example: &str,
+    report: &Report<'_>,
+) -> Option<Vec<String>> {
     let Some(words) = section.texts("command") else {
-        section.missing("command", "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"]");
+        section.missing("command", example);
         return None;
     };
     let Some(program) = words.first() else {
@@ -124,7 +128,7 @@ fn command(section: &mut Section<'_>, report: &Report<'_>) -> Option<Vec<String>
     Some(words.into_iter().map(|word| word.value.to_owned()).collect())
 }
 
-fn environment(section: &mut Section<'_>, report: &Report<'_>) -> Vec<(String, String)> {
+pub(super) fn environment(section: &mut Section<'_>, report: &Report<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (name, value) in section.pairs("environment").unwrap_or_default() {
         if name.value.is_empty() || name.value.contains(['=', '\0']) || value.value.contains('\0') {
@@ -137,77 +141,4 @@ fn environment(section: &mut Section<'_>, report: &Report<'_>) -> Vec<(String, S
         found.push((name.value.to_owned(), value.value.to_owned()));
     }
     found
-}
-
-fn probe(
-    section: &mut Section<'_>,
-    needed_first: bool,
-    floating: &[(IpAddr, u8)],
-    report: &Report<'_>,
-) -> Option<Probe> {
-    let kind = section.word("kind", &[("tcp", Question::Tcp), ("sip-udp", Question::SipUdp)]);
-    if kind.is_none() && !section.has("kind") {
-        section.missing("kind", "\"tcp\" or \"sip-udp\"");
-    }
-    let target = target(section, needed_first, floating, report);
-    let mut span = |key: &'static str, default| match section.time(key) {
-        Some(at) if at.value < SHORTEST_PROBE => {
-            report.at(at.offset, format!("probes: {key} is too short; write \"10ms\" or more"));
-            at.value
-        }
-        Some(at) => at.value,
-        None => default,
-    };
-    let interval = span("interval", Duration::from_secs(1));
-    let timeout = span("timeout", Duration::from_millis(500).min(interval));
-    let fall = section.integer("fall", 1, 1000).map_or(3, |at| at.value);
-    let rise = section.integer("rise", 1, 1000).map_or(1, |at| at.value);
-    let kind = match kind? {
-        Question::Tcp => ProbeKind::Tcp(target?),
-        Question::SipUdp => ProbeKind::SipUdp(target?),
-    };
-    Some(Probe { kind, interval, timeout, fall, rise })
-}
-
-fn target(
-    section: &mut Section<'_>,
-    needed_first: bool,
-    floating: &[(IpAddr, u8)],
-    report: &Report<'_>,
-) -> Option<SocketAddr> {
-    let Some(At { value, offset }) = section.text("target") else {
-        if !section.has("target") {
-            section.missing("target", "\"127.0.0.1:5060\"");
-        }
-        return None;
-    };
-    let Ok(target) = value.parse::<SocketAddr>() else {
-        let hint = match value.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) => format!("it has no port; write \"{ip}:5060\""),
-            Ok(IpAddr::V6(ip)) => format!("it has no port; write \"[{ip}]:5060\""),
-            Err(_) => "write an IP address and a port, as in \"127.0.0.1:5060\" or \"[::1]:5060\""
-                .to_owned(),
-        };
-        report.at(offset, format!("probes: target: \"{value}\" cannot be asked: {hint}"));
-        return None;
-    };
-    let ip = target.ip();
-    if target.port() == 0 {
-        report.at(offset, format!("probes: target: port 0 cannot be asked; write \"{ip}:5060\""));
-    }
-    if ip.is_unspecified() || ip.is_multicast() {
-        report.at(
-            offset,
-            format!("probes: target: {ip} is not one host; write \"127.0.0.1:{}\"", target.port()),
-        );
-    }
-    if needed_first && floating.iter().any(|(address, _)| *address == ip) {
-        let wrong = format!(
-            "probes: target: {ip} is a floating address, which is only taken once this critical \
-             service answers; write \"127.0.0.1:{}\", or start = \"after-address\"",
-            target.port()
-        );
-        report.at(offset, wrong);
-    }
-    Some(target)
 }

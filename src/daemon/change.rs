@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::protocol::identity::Term;
 use crate::protocol::lead::Why;
-use crate::protocol::time::Instant;
+use crate::protocol::time::{Duration, Instant};
 
 /// One moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,7 +62,9 @@ impl Kind {
 pub struct Change {
     /// Which.
     pub kind: Kind,
-    /// What led to it.
+    /// What led to it, as the core has it.
+    pub why: Why,
+    /// The same for people.
     pub reason: String,
     /// Who ordered it, and why, when somebody did.
     pub order: Option<String>,
@@ -91,6 +93,19 @@ impl Change {
     /// When it began: at its first mark.
     pub fn began(&self) -> Option<Instant> {
         self.marks.first().map(|mark| mark.at)
+    }
+
+    /// How long nobody served, as far as this node knows: from the peer's last heartbeat, or from
+    /// when it was heard to let the role go, until this node held the addresses.
+    pub fn outage(&self) -> Option<Duration> {
+        let from = match self.kind {
+            Kind::Takeover => "last-heartbeat",
+            Kind::HandoverTaken => "peer-lets-go",
+            Kind::Start | Kind::HandoverGiven | Kind::Demotion | Kind::PeerServes => return None,
+        };
+        let from = self.marks.iter().find(|mark| mark.what == from)?;
+        let ended = self.ended.filter(|_| self.outcome == Some("serves"))?;
+        Some(ended.since(from.at))
     }
 
     /// As an entry: `time` is the wall time of its first mark, for people, who reads it goes by

@@ -9,7 +9,7 @@ use super::maintenance::Running;
 use super::offers;
 use super::status;
 use super::witness;
-use super::{arbiters, fence};
+use super::{arbiters, checks, fence, gateways};
 use crate::adapters::clock;
 use crate::config::Config;
 use crate::protocol::event::{Answerer, DatabaseState};
@@ -91,11 +91,31 @@ fn evidence(
             }
         });
     }
+    lines.extend(goes_back(config, status));
+    if status.peer_says.iter().flat_map(|says| &says.groups).any(|group| group.finds_peer_failed) {
+        lines.push(format!("{peer} asks this node's services over the LAN, and finds them failed"));
+    }
     lines.push(arbiters::combination(config));
     lan(status, &mut lines);
     lines.extend(witness::evidence(config, snapshot, journal.witness_answers(now), now));
+    lines.extend(checks::evidence(config, journal, now));
+    lines.extend(gateways::evidence(journal, now));
     lines.extend(fence::evidence(config, status.fence, journal.fence.as_ref(), now));
     lines
+}
+
+/// When the role goes back by itself.
+fn goes_back(config: &Config, status: &Status) -> Option<String> {
+    let peer = config.peer_name();
+    let away =
+        status.authority == Authority::Active && config.policy.preferred == Some(config.me.peer());
+    let after = config.policy.failback_after.filter(|_| away)?;
+    let hours = config.failback_hours.map(|hours| format!(", in the hours {hours}"));
+    Some(format!(
+        "the role goes back to {peer} by itself when {peer} has stood by in order for {}{}",
+        crate::config::unit::time(after),
+        hours.unwrap_or_default()
+    ))
 }
 
 fn promises(status: &Status, now: Instant, peer: &str, lines: &mut Vec<String>) {

@@ -1,17 +1,23 @@
 //! What happened, for people: one log line per change, one timed line per step of a takeover.
 
+use std::thread::JoinHandle;
+
 use tokio::sync::watch;
 
 use super::arbiters;
+use super::asked::Asked;
 use super::change::Change;
 use super::fence;
 use super::history::{self, History};
+use super::maintenance::Running;
 use super::recorder::Recorder;
 use super::status;
+use super::telling::{Telling, View};
 use super::timeline::Timeline;
 use super::watchdog::Feeding;
 use super::witness;
 use crate::adapters::postgres::Progress;
+use crate::adapters::services::ServiceStatus;
 use crate::config::Config;
 use crate::protocol::action::Action;
 use crate::protocol::arbiter::Arbitration;
@@ -35,6 +41,7 @@ pub struct Journal {
     /// Why the last look or deed at the database fell short.
     pub(super) database_trouble: Option<String>,
     history: History,
+    pub(super) telling: Telling,
     pub(super) recorder: Recorder,
     said: Option<(Authority, Why)>,
     liveness: Option<Liveness>,
@@ -50,6 +57,10 @@ pub struct Journal {
     arbitration: Arbitration,
     /// What the fence's devices were last seen to do.
     pub(super) fence: Option<fence::Report>,
+    /// What the standby asked the active node over the LAN, and was answered.
+    pub(super) checks: Vec<Asked>,
+    /// What the gateways answered.
+    pub(super) gateways: Vec<Asked>,
     /// What the host's watchdog gets; `None` without one.
     pub(super) watchdog: Option<Feeding>,
 }
@@ -68,6 +79,7 @@ impl Journal {
             progress: None,
             database_trouble: None,
             history: History::begin(config),
+            telling: Telling::begin(config),
             recorder: Recorder::begin(config),
             said: None,
             liveness: None,
@@ -80,6 +92,8 @@ impl Journal {
             witness_silent: false,
             arbitration: config.arbitration,
             fence: None,
+            checks: Vec::new(),
+            gateways: Vec::new(),
             watchdog: None,
         }
     }
@@ -113,11 +127,26 @@ impl Journal {
         if self.history.add(change) {
             let in_vain = history::in_vain(change);
             self.recorder.incident(at, change.kind, in_vain);
+            self.telling.changed(change);
         }
     }
 
-    /// How things stand.
-    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+    /// Nothing more is told to hooks and people; what is under way is to be waited for.
+    pub fn end_telling(&mut self) -> Vec<JoinHandle<()>> {
+        // It would be complete a little later: nobody is there then.
+        if let Some(change) = self.timeline.untold().filter(|change| change.ended.is_some()) {
+            self.telling.changed(change);
+        }
+        self.telling.end()
+    }
+
+    /// How things stand; every record from before it was noted.
+    pub fn snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        maintenance: Option<&Running>,
+        services: &[ServiceStatus],
+    ) {
         if let Some(change) = self.timeline.tick(snapshot.at) {
             self.changed(snapshot.at, &change);
         }
@@ -144,6 +173,17 @@ impl Journal {
         self.began.get_or_insert(snapshot.at);
         self.latest = Some(snapshot.clone());
         self.witness(snapshot.at);
+        let (witness_answers, fence_works) =
+            (self.witness_answers(snapshot.at), self.fence_works());
+        self.telling.see(&View {
+            at: snapshot.at,
+            status: &snapshot.status,
+            change: self.timeline.change(),
+            maintenance,
+            services,
+            witness_answers,
+            fence_works,
+        });
     }
 
     /// Whether the witness answers, as far as can be told.
@@ -243,7 +283,7 @@ impl Journal {
         self.said = Some((authority, why));
     }
 
-    fn event(&self, event: &Event) {
+    fn event(&mut self, event: &Event) {
         match event {
             Event::Lan { seen: LanSeen::FloatingAnswered { by, .. }, .. } => {
                 tracing::debug!("a floating address is answered by a {by:?} host");
@@ -254,8 +294,16 @@ impl Journal {
             }
             Event::AddressesSeen { seen, .. } => tracing::debug!("addresses: {seen:?}"),
             Event::Operator(order) => tracing::warn!("an administrator orders {order:?}"),
+            Event::RemoteChecked { grade, .. } => {
+                tracing::info!("the active node's services, asked over the LAN: {grade:?}");
+            }
+            Event::FailbackHours { open } => {
+                let word = if *open { "begin" } else { "end" };
+                tracing::info!("the hours in which the role may go back by itself {word}");
+            }
             Event::StateSaved { saved: None, .. } => {
                 tracing::error!("what is on disk is not known: no step that needs it is taken");
+                self.telling.alerts.state_lost();
             }
             Event::Tick
             | Event::HeartbeatReceived { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::work::Work;
-use super::{Shared, work};
+use super::{Shared, telling, work};
 use crate::protocol::event::{Event, Order};
 use crate::protocol::lead::Authority;
 use crate::protocol::peer::Liveness;
@@ -48,7 +48,11 @@ pub(super) async fn leave(shared: &Arc<Shared>, mut work: Work) -> bool {
     if !left {
         tracing::error!("the role, the addresses or the database were not seen given up");
     }
-    let stopped = timeout(SERVICES_WITHIN, shared.services.stop_all()).await.is_ok();
+    // The hooks and alerts of this end are seen through beside it.
+    let told = shared.journal.lock().unwrap_or_else(PoisonError::into_inner).end_telling();
+    let (stopped, ()) =
+        tokio::join!(timeout(SERVICES_WITHIN, shared.services.stop_all()), telling::ended(told));
+    let stopped = stopped.is_ok();
     if !stopped {
         tracing::error!("not every service was seen stopped");
     }

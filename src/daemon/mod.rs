@@ -2,17 +2,26 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened and `history.rs` keeps it, `answer.rs` tells people, `orders.rs`, `maintenance.rs` and
-//! `recover.rs` do what they order, `lists.rs` and `takeovers.rs` know what lived on a dead host, `leaving.rs` ends in order, `dead_man.rs` stops the database
+//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` who
+//! asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `leaving.rs` ends in
+//! order, `checks.rs` and `gateways.rs` ask over the LAN, `lists.rs` and `takeovers.rs` know what
+//! lives on the PBX and what lived on a dead host, `dead_man.rs` stops the database
 //! of a daemon that is no more.
 
+pub mod alerts;
 mod answer;
 mod arbiters;
+mod asked;
+mod backlog;
 mod change;
+mod checks;
 pub mod dead_man;
 mod explain;
+mod failback_hours;
 pub mod fence;
+mod gateways;
 mod history;
+pub mod hooks;
 mod journal;
 mod leaving;
 mod lists;
@@ -24,6 +33,7 @@ mod recover;
 mod reload;
 mod status;
 mod takeovers;
+mod telling;
 mod timeline;
 mod watchdog;
 mod witness;
@@ -176,7 +186,10 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
         prepare_interface(&config);
         let lan = Lan::open(GroupId::MAIN, &config.floating, &config.timing)?;
         let dead_man = dead_man::post(&config, &source).map_err(system("starting the dead man"))?;
-        let (running, letters) = maintenance::at_start(&config);
+        let (running, mut letters) = maintenance::at_start(&config);
+        let barred = failback_hours::at_start(&config);
+        let failback_open = barred.is_none();
+        letters.extend(barred);
         let (pulse, outlets) = pulse::start(setup, exchange, lan, witness, letters)
             .map_err(system("starting the real-time thread"))?;
         let services = Services::supervise(config.services.clone(), config.state_dir.join(RECORDS));
@@ -192,6 +205,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
         lists::begin(&shared, who);
+        tokio::task::spawn_local(failback_hours::tend(Arc::clone(&shared), failback_open));
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);

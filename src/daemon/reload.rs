@@ -1,4 +1,4 @@
-//! `reload`: services and addresses change without a role change; anything else needs a restart.
+//! `reload`: services, addresses, hooks and alerts change without a role change; anything else needs a restart.
 
 use std::sync::PoisonError;
 
@@ -32,11 +32,24 @@ pub(super) fn reload(shared: &Shared) -> Result<String, String> {
         shared.services.reload(new.services.clone());
         done.push("services");
     }
+    // Who asks looks at the configuration anew before each question.
+    done.extend((old.remote_checks != new.remote_checks).then_some("remote checks"));
+    done.extend((old.gateways != new.gateways).then_some("gateways"));
+    let (other_hooks, other_alerts) = (old.hooks != new.hooks, old.alerts != new.alerts);
+    {
+        let mut journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.telling.reload(&new, other_alerts);
+    }
+    done.extend(other_hooks.then_some("hooks"));
+    done.extend(other_alerts.then_some("alerts"));
     let socket = old.socket.clone();
     *old = Config { socket, ..new };
     Ok(match done.as_slice() {
         [] => "nothing has changed".into(),
-        changed => format!("{} read again", changed.join(" and ")),
+        [first @ .., last] if !first.is_empty() => {
+            format!("{} and {last} read again", first.join(", "))
+        }
+        changed => format!("{} read again", changed.concat()),
     })
 }
 

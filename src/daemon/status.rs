@@ -7,7 +7,7 @@ use super::maintenance::Running;
 use super::offers;
 use super::watchdog::Feeding;
 use super::witness;
-use super::{arbiters, fence};
+use super::{arbiters, checks, fence, gateways};
 use crate::adapters::clock;
 use crate::adapters::postgres::Finding;
 use crate::adapters::services::ServiceStatus;
@@ -41,6 +41,7 @@ pub fn data(
     let status = &snapshot.status;
     let answers = journal.witness_answers(now);
     let missing = arbiters::missing(config, journal, now);
+    let (hooks, alerts) = journal.telling.data();
     let body = json!({
         "role": role(status.authority),
         "stance": stance(status.stance),
@@ -68,6 +69,10 @@ pub fn data(
         },
         "database": config.postgres.is_some().then(|| database(status, journal)),
         "services": services,
+        "remote_checks": checks::data(config, journal, now),
+        "gateways": gateways::data(journal, now),
+        "hooks": hooks,
+        "alerts": alerts,
         "addresses": {
             "state": presence(status.presence.first().copied().unwrap_or(Presence::Unknown)),
             "list": config.floating.addresses.iter()
@@ -115,7 +120,7 @@ pub fn other_system(status: &Status) -> Option<Finding> {
 }
 
 /// What an administrator should do, if anything.
-fn advice(status: &Status) -> Option<&'static str> {
+pub fn advice(status: &Status) -> Option<&'static str> {
     match (status.authority, status.why) {
         (Authority::Held, Why::MayLackRows) => Some(
             "bring the peer back; or, if it is off for good and its last rows may be lost: \

@@ -262,6 +262,7 @@ impl Timeline {
         let order = self.order.take();
         self.change = Some(Change {
             kind,
+            why,
             reason: why.to_string(),
             // An order that nothing came of belongs to nothing.
             order: order.filter(|(ordered, _)| at.since(*ordered) < SETTLES_WITHIN).map(|o| o.1),
@@ -348,7 +349,8 @@ impl Timeline {
             let text = format!("heard to serve under term {}", heartbeat.term);
             noted.complete.push(Change {
                 kind: Kind::PeerServes,
-                reason: "the peer serves".into(),
+                why: Why::PeerServes,
+                reason: Why::PeerServes.to_string(),
                 order: None,
                 before: None,
                 term: Some(heartbeat.term),
@@ -410,6 +412,8 @@ impl Timeline {
             | Event::Announced { .. }
             | Event::StateSaved { .. }
             | Event::ServicesSeen { .. }
+            | Event::RemoteChecked { .. }
+            | Event::FailbackHours { .. }
             | Event::WitnessReplied { .. }
             | Event::FenceReported { .. }
             | Event::Operator(_) => {}

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::Shared;
 use super::fence;
 use super::journal::Journal;
+use super::{checks, gateways};
 use crate::adapters::postgres::{Database, Finding};
 use crate::adapters::state_file::StateFile;
 use crate::protocol::action::{Action, DatabaseDeed};
@@ -18,7 +19,7 @@ use crate::protocol::identity::GroupId;
 use crate::protocol::lead::Authority;
 use crate::protocol::peer::Liveness;
 use crate::pulse::queue::{Letter, Post, PostError};
-use crate::pulse::report::{Outlets, Snapshot};
+use crate::pulse::report::{Outlets, Record, Snapshot};
 
 /// Between two regular looks at the database, while something is to come of them.
 const LOOK_OFTEN: Duration = Duration::from_millis(100);
@@ -36,33 +37,52 @@ impl Work {
     /// Starts everything that answers the pulse. The state file gets a thread of its own: a disk
     /// that hangs must not keep the database from being stopped.
     pub fn begin(shared: &Arc<Shared>, state: StateFile, outlets: Outlets) -> Work {
-        let Outlets { actions, snapshots: mut incoming, mut records } = outlets;
+        let Outlets { actions, snapshots: incoming, records } = outlets;
         let (latest, snapshots) = watch::channel(None);
         let saves = disk(state, shared.post.clone());
         let (deeds, inbox) = mpsc::unbounded_channel();
         tokio::task::spawn_local(database(Arc::clone(shared), inbox));
         tokio::task::spawn_local(services(Arc::clone(shared)));
+        tokio::task::spawn_local(checks::tend(Arc::clone(shared), snapshots.clone()));
+        tokio::task::spawn_local(gateways::tend(Arc::clone(shared)));
         let (fencing, orders) = mpsc::unbounded_channel();
         tokio::task::spawn_local(fence::tend(Arc::clone(shared), orders));
         tokio::task::spawn_local(dispatch(Arc::clone(shared), actions, saves, deeds, fencing));
-        let kept = Arc::clone(shared);
-        tokio::task::spawn_local(async move {
-            while let Some(record) = records.recv().await {
-                let mut journal = journal(&kept);
-                journal.note(&record);
-                journal.recorder.keep(record);
-            }
-        });
-        let kept = Arc::clone(shared);
-        tokio::task::spawn_local(async move {
-            while let Some(snapshot) = incoming.recv().await {
-                journal(&kept).snapshot(&snapshot);
-                if latest.send(Some(snapshot)).is_err() {
-                    return;
-                }
-            }
-        });
+        tokio::task::spawn_local(follow(Arc::clone(shared), records, incoming, latest));
         Work { snapshots }
+    }
+}
+
+/// What the pulse reports, in its order: the records from before a snapshot are noted before it.
+async fn follow(
+    shared: Arc<Shared>,
+    mut records: mpsc::Receiver<Record>,
+    mut snapshots: mpsc::Receiver<Snapshot>,
+    latest: watch::Sender<Option<Snapshot>>,
+) {
+    let note = |record: Record| {
+        let mut journal = journal(&shared);
+        journal.note(&record);
+        journal.recorder.keep(record);
+    };
+    loop {
+        let snapshot = tokio::select! {
+            Some(record) = records.recv() => {
+                note(record);
+                continue;
+            }
+            Some(snapshot) = snapshots.recv() => snapshot,
+            else => return,
+        };
+        while let Ok(record) = records.try_recv() {
+            note(record);
+        }
+        let maintenance = shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let services = shared.services.status();
+        journal(&shared).snapshot(&snapshot, maintenance.as_ref(), &services);
+        if latest.send(Some(snapshot)).is_err() {
+            return;
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use self::parameters::Asked;
 use super::Agent;
 use super::action::{Action, Offer};
 use super::code::{Answer, Code};
-use super::neighbours::{self, Heard, shown};
 use super::parameter::Reader;
 use crate::adapters::owner::{self, Refused};
 use crate::protocol::event::Presence;
 use crate::pulse::address::{Addresses, Seen};
+use crate::pulse::neighbours::{self, Heard, shown};
 use crate::pulse::netlink::Link;
 
 /// The agent.

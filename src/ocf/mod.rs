@@ -11,7 +11,6 @@ pub mod call;
 pub mod code;
 pub mod floating;
 pub mod metadata;
-pub mod neighbours;
 pub mod parameter;
 pub mod pbx;
 pub mod postgres;

@@ -27,7 +27,7 @@ use crate::adapters::owner::{self, Refused};
 use crate::adapters::probes;
 use crate::adapters::process::session::{self, Session};
 use crate::adapters::process::{self, record};
-use crate::config::{Probe, ProbeKind};
+use crate::config::{Accept, Probe, ProbeKind, Transport};
 
 /// The agent.
 pub const AGENT: Agent = Agent {
@@ -256,14 +256,32 @@ fn first_silent(probes: &[Probe], tries: u32) -> Result<Option<(&Probe, probes::
     Ok(unknown)
 }
 
-/// A probe as the parameter names it.
+/// A probe as the parameter names it; `None` for one that it cannot name.
+#[must_use]
+pub fn word(kind: &ProbeKind) -> Option<String> {
+    match kind {
+        ProbeKind::Tcp(target) => Some(format!("tcp:{target}")),
+        ProbeKind::Sip(sip) if sip.accept == Accept::sip() => match sip.transport {
+            Transport::Udp => Some(format!("sip-udp:{}", sip.target)),
+            Transport::Tcp => Some(format!("sip-tcp:{}", sip.target)),
+            Transport::Tls(_) => None,
+        },
+        ProbeKind::Sip(_)
+        | ProbeKind::Http(_)
+        | ProbeKind::Sql(_)
+        | ProbeKind::Command(_)
+        | ProbeKind::Icmp(_) => None,
+    }
+}
+
+/// A probe for people.
 struct Name<'p>(&'p Probe);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0.kind {
-            ProbeKind::Tcp(target) => write!(f, "tcp:{target}"),
-            ProbeKind::SipUdp(target) => write!(f, "sip-udp:{target}"),
+        match word(&self.0.kind) {
+            Some(word) => f.write_str(&word),
+            None => self.0.kind.fmt(f),
         }
     }
 }

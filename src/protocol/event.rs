@@ -69,6 +69,19 @@ pub enum Event {
         /// What was seen.
         seen: ServicesSeen,
     },
+    /// What a standby's questions to the group's services, asked over the LAN, say about the active
+    /// node; `Unknown` when it does not ask, or could not.
+    RemoteChecked {
+        /// The group.
+        group: GroupId,
+        /// What the answers mean together.
+        grade: super::health::Grade,
+    },
+    /// The hours begin or end in which the role may go back by itself (R9).
+    FailbackHours {
+        /// It may go back now.
+        open: bool,
+    },
     /// The witness answered: authentic, of this pair, to this node.
     WitnessReplied {
         /// Its answer.

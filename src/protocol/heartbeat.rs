@@ -131,4 +131,7 @@ pub struct GroupReport {
     pub serving: bool,
     /// How well it could serve, or serves, the group.
     pub health: Health,
+    /// "I ask your services over the LAN, and they do not do their work" (R4).
+    #[serde(default)]
+    pub finds_peer_failed: bool,
 }

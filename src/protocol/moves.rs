@@ -170,6 +170,7 @@ impl Node {
         moves.bare_since = if active && !held { moves.bare_since.or(Some(now)) } else { None };
         let within = self.setup.policy.within;
         moves.made.retain(|at| now.since(*at) < within);
+        self.turn_found(now, active);
         let better = active && self.peer_is_better(now);
         let orderly = active && self.hindrance(now).is_none();
         let moves = &mut self.moves;
@@ -182,6 +183,19 @@ impl Node {
         let serves = matches!(self.authority, Authority::Taking | Authority::Active);
         if woke || follows || serves || !self.certificate.usable(now) {
             self.moves.handed_over = false;
+        }
+    }
+
+    /// How long the standby has said that this node's services do not answer over the LAN.
+    fn turn_found(&mut self, now: Instant, active: bool) {
+        for index in 0..self.groups.len() {
+            let found = active
+                && self
+                    .heard(now)
+                    .and_then(|peer| peer.groups.get(index))
+                    .is_some_and(|report| report.finds_peer_failed);
+            let since = &mut self.groups[index].found_failed_since;
+            *since = if found { since.or(Some(now)) } else { None };
         }
     }
 
@@ -245,6 +259,7 @@ impl Node {
             return Some(Reason::PeerIsBetter);
         }
         let goes_back = policy.preferred == Some(self.setup.me.peer())
+            && !self.orders.failback_barred
             && policy.failback_after.is_some_and(|span| lasted(self.moves.orderly_since, span));
         goes_back.then_some(Reason::Failback)
     }

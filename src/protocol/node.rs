@@ -143,6 +143,12 @@ pub(super) struct Group {
     pub services: Option<ServicesSeen>,
     pub services_told: Option<ServicesGoal>,
     pub services_failed_since: Option<Instant>,
+    /// What this node's questions to the peer's services say, while it stands by.
+    #[serde(default)]
+    pub remote: Grade,
+    /// Since when the standby has found the services of this active node failed.
+    #[serde(default)]
+    pub found_failed_since: Option<Instant>,
     pub announced: u32,
     pub announce_due: Instant,
     pub renew_due: Instant,
@@ -158,6 +164,9 @@ pub(super) struct Orders {
     pub take_anyway: bool,
     /// The damaged state file is to be written anew.
     pub recover: bool,
+    /// It is not the hour for the role to go back by itself.
+    #[serde(default)]
+    pub failback_barred: bool,
     /// Heartbeats from this sequence on carry the withdrawal of an earlier `leave`.
     pub returned_from: u64,
 }
@@ -193,6 +202,8 @@ impl Node {
             services: None,
             services_told: None,
             services_failed_since: None,
+            remote: Grade::Unknown,
+            found_failed_since: None,
             announced: 0,
             announce_due: now,
             renew_due: now,
@@ -277,6 +288,12 @@ impl Node {
                     group.services = Some(seen);
                 }
             }
+            Event::RemoteChecked { group, grade } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    group.remote = grade;
+                }
+            }
+            Event::FailbackHours { open } => self.orders.failback_barred = !open,
             Event::WitnessReplied { reply } => self.witness_replied(reply),
             Event::FenceReported { ticket, power } => {
                 self.fence.report(now, ticket, power, &self.setup.timing);

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::action::Action;
 use super::event::Presence;
+use super::health::Grade;
 use super::heartbeat::{GroupReport, Heartbeat, Promise};
 use super::lead::Authority;
 use super::node::Node;
@@ -70,9 +71,17 @@ impl Node {
     }
 
     pub(super) fn report(&self, now: Instant, index: usize) -> GroupReport {
+        let group = &self.groups[index];
+        let health = self.health(now, index);
+        // Who may be off the LAN itself cannot tell.
+        let answered = self.setup.timing.probe_interval * 2;
+        let on_the_lan = health.network == Grade::Good
+            && group.references_mute_since.is_none_or(|since| now.since(since) < answered);
+        let can_tell = self.authority == Authority::Standby && on_the_lan;
         GroupReport {
-            serving: self.groups[index].presence == Presence::Held,
-            health: self.health(now, index),
+            serving: group.presence == Presence::Held,
+            health,
+            finds_peer_failed: can_tell && group.remote == Grade::Failed,
         }
     }
 }

@@ -173,12 +173,17 @@ impl Node {
         };
         let gave_up =
             self.moves.services_gave_up.is_some_and(|at| now.since(at) < self.setup.policy.within);
+        // A standby that has lost the LAN finds that out within the pause between two questions.
+        let mistaken = self.setup.timing.calm_period() * 2;
+        let found_failed = lasts(group.found_failed_since, critical_down.max(mistaken));
         Health {
             database,
             network,
             services: match (group.services, group.services_failed_since) {
                 // They failed here beyond repair: the peer's failing ones are no worse.
                 (_, _) if gave_up => Grade::Failed,
+                // They answer here, and nobody on the LAN hears them.
+                (_, _) if found_failed => Grade::Failed,
                 // A short failure is the restart ladder's business.
                 (Some(_), Some(since)) if now.since(since) < critical_down => Grade::Unknown,
                 (Some(seen), _) => seen.critical,

@@ -33,8 +33,10 @@ impl Node {
         for group in &mut self.groups {
             group.lan.forget_old_answers(now, &self.setup.timing);
         }
-        if self.authority == Authority::Standby && self.heard(now).is_some() {
-            // An order to do without the peer is not kept for later.
+        let follows = self.authority == Authority::Standby || self.durable.leaving.is_some();
+        if follows && self.heard(now).is_some() {
+            // An order to do without the peer is not kept for later: it says that the peer is off,
+            // and who has left is relied on by a peer that lives (rule 3).
             self.orders.take_anyway = false;
         }
         self.turn_moves(now, woke);
@@ -129,6 +131,7 @@ impl Node {
                     self.moves.begin(now, reason);
                     let failed = self.groups.iter().any(|group| {
                         group.services.is_some_and(|seen| seen.critical == Grade::Failed)
+                            || group.found_failed_since.is_some()
                     });
                     if reason == Reason::PeerIsBetter && failed {
                         self.moves.services_gave_up = Some(now);

@@ -16,6 +16,7 @@ pub mod lan;
 pub mod links;
 pub mod listen;
 pub mod ndp;
+pub mod neighbours;
 pub mod netlink;
 pub mod probe;
 pub mod queue;

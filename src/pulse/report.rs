@@ -277,6 +277,8 @@ fn is_news(what: &Recorded) -> bool {
             | Event::StateSaved { .. }
             | Event::DatabaseSeen { ticket: Some(_), .. }
             | Event::ServicesSeen { .. }
+            | Event::RemoteChecked { .. }
+            | Event::FailbackHours { .. }
             | Event::FenceReported { .. }
             | Event::Operator(_) => true,
         },

@@ -131,6 +131,14 @@ impl Story {
                 let text = format!("seen services {:?}: {:?}{stopped}", seen.goal, seen.critical);
                 self.changed(at, "services", &text);
             }
+            Event::RemoteChecked { grade, .. } => {
+                let text = format!("the peer's services, asked over the LAN: {grade:?}");
+                self.changed(at, "remote", &text);
+            }
+            Event::FailbackHours { open } => {
+                let text = if *open { "the hours to go back begin" } else { "they end" };
+                self.changed(at, "hours", text);
+            }
             Event::WitnessReplied { reply } => {
                 let what = match reply.verdict {
                     Verdict::Introduced => "does not know this node yet".to_owned(),

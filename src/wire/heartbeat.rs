@@ -47,6 +47,8 @@ mod flag {
     pub const LOG_UNFINISHED: u16 = 1 << 6;
     pub const SYSTEM_ID: u16 = 1 << 7;
     pub const MAINTENANCE: u16 = 1 << 8;
+    /// Of the first group; the next bits are the other groups'.
+    pub const FINDS_YOU_FAILED: u16 = 1 << 9;
 }
 
 /// Links by their position in the configuration, which is the same on both nodes; those past the
@@ -189,7 +191,7 @@ fn body(bytes: &[u8]) -> Result<Received, Refused> {
         excludes_you: has(flag::EXCLUDES_YOU),
         log: read_log(&mut from, flags)?,
         system_id: Some(from.u64()?).filter(|_| has(flag::SYSTEM_ID)),
-        groups: read_groups(&mut from)?,
+        groups: read_groups(&mut from, flags)?,
         software: [from.u16()?, from.u16()?, from.u16()?],
         config_hash: from.u64()?,
         maintenance: has(flag::MAINTENANCE),
@@ -211,6 +213,14 @@ fn flags(heartbeat: &Heartbeat) -> u16 {
         (heartbeat.maintenance, flag::MAINTENANCE),
     ]
     .into_iter()
+    .chain(
+        heartbeat
+            .groups
+            .iter()
+            .take(GroupId::MAX)
+            .enumerate()
+            .map(|(slot, group)| (group.finds_peer_failed, flag::FINDS_YOU_FAILED << slot)),
+    )
     .filter(|(set, _)| *set)
     .fold(0, |flags, (_, flag)| flags | flag)
 }
@@ -296,7 +306,7 @@ fn write_groups(out: &mut Writer<'_>, groups: &[GroupReport]) {
     out.zeros((GroupId::MAX - groups.len()) * 4);
 }
 
-fn read_groups(from: &mut Reader<'_>) -> Result<Vec<GroupReport>, Refused> {
+fn read_groups(from: &mut Reader<'_>, flags: u16) -> Result<Vec<GroupReport>, Refused> {
     let count = usize::from(from.u8()?);
     if count > GroupId::MAX {
         return Err(Refused::Malformed);
@@ -310,6 +320,7 @@ fn read_groups(from: &mut Reader<'_>) -> Result<Vec<GroupReport>, Refused> {
                 network: one_of(&Grade::ALL, from.u8()?)?,
                 services: one_of(&Grade::ALL, from.u8()?)?,
             },
+            finds_peer_failed: flags & flag::FINDS_YOU_FAILED << slot != 0,
         };
         if slot < count {
             groups.push(group);

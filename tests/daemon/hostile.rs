@@ -44,7 +44,7 @@ fn claim(node: NodeId, sequence: u64) -> Heartbeat {
         term,
         served: term,
         certifying: true,
-        groups: vec![GroupReport { serving: true, health: Health::GOOD }],
+        groups: vec![GroupReport { serving: true, health: Health::GOOD, finds_peer_failed: false }],
         ..made::heartbeat(node, Session(99), sequence)
     }
 }

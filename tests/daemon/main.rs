@@ -3,6 +3,7 @@
 
 mod boot;
 mod calls;
+mod checks;
 mod cluster;
 mod database;
 mod durable_order;
@@ -22,6 +23,7 @@ mod replay;
 mod steady;
 mod systemd;
 mod takeover;
+mod telling;
 mod upkeep;
 mod watchdog;
 mod witness;

@@ -42,7 +42,7 @@ pub struct Wanted {
     /// Lines of `[floating]` about the mode.
     pub mode: &'static str,
     pub addresses: Vec<&'static str>,
-    /// Whole `[[service]]` and `[postgres]` sections.
+    /// Whole `[[service]]` (also `[[hook]]` and `[alerts]`, `HERE` as above) and `[postgres]` sections.
     pub services: String,
     pub postgres: String,
 }
@@ -141,7 +141,8 @@ impl Pair {
         let here = self.world.here();
         let here = here.display();
         let at = |lines: &str| lines.replace("HERE", &here.to_string());
-        let (fence, calls, pair) = (at(self.wanted.fence), at(self.wanted.calls), at(pair));
+        let (fence, pair, services) = (at(self.wanted.fence), at(pair), at(services));
+        let calls = at(self.wanted.calls);
         // A standby's eth0 that is down carries nothing.
         let ethernet = match mode.contains("\"down\"") {
             true => "",

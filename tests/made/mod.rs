@@ -22,7 +22,11 @@ pub fn heartbeat(node: NodeId, session: Session, sequence: u64) -> Heartbeat {
         excludes_you: false,
         log: None,
         system_id: None,
-        groups: vec![GroupReport { serving: false, health: Health::GOOD }],
+        groups: vec![GroupReport {
+            serving: false,
+            health: Health::GOOD,
+            finds_peer_failed: false,
+        }],
         software: [0, 1, 0],
         config_hash: 7,
         maintenance: false,

@@ -74,7 +74,7 @@ pub fn myself(name: &str, entry: &str, environment: &[(&str, String)]) -> Servic
 }
 
 pub fn probe(kind: ProbeKind) -> Probe {
-    Probe { kind, interval: ms(50), timeout: ms(100), fall: 3, rise: 1 }
+    Probe { kind, interval: ms(50), timeout: ms(100), fall: 3, rise: 1, grace: ms(150) }
 }
 
 /// Far longer than anything takes: a test says what comes to be, not how fast a busy machine is.

@@ -43,6 +43,10 @@ pub enum Command {
     DatabaseHangs(NodeId, bool),
     /// The critical services are down whatever is done.
     ServicesFail(NodeId, bool),
+    /// They work, and nobody on the LAN hears them.
+    ServicesMute(NodeId, bool),
+    /// The role may go back by itself now, or not.
+    FailbackHours(bool),
     /// Its questions for the floating address reach nobody (nothing else is lost).
     Probes(NodeId, bool),
     DiskFails(NodeId, bool),
@@ -165,6 +169,12 @@ impl fmt::Display for Command {
             Command::ServicesFail(host, fails) => {
                 write!(f, "services of {host} {}", if *fails { "fail" } else { "work" })
             }
+            Command::ServicesMute(host, mute) => {
+                write!(f, "services of {host} {}", if *mute { "are mute" } else { "are heard" })
+            }
+            Command::FailbackHours(open) => {
+                write!(f, "failback hours {}", if *open { "begin" } else { "end" })
+            }
             Command::Probes(host, pass) => {
                 write!(f, "probes of {host} {}", if *pass { "pass" } else { "are lost" })
             }
@@ -275,6 +285,10 @@ pub fn parse(line: &str) -> Option<Command> {
         ["database", "of", _, "goes", "on"] => Command::DatabaseHangs(host(2)?, false),
         ["services", "of", _, "fail"] => Command::ServicesFail(host(2)?, true),
         ["services", "of", _, "work"] => Command::ServicesFail(host(2)?, false),
+        ["services", "of", _, "are", "mute"] => Command::ServicesMute(host(2)?, true),
+        ["services", "of", _, "are", "heard"] => Command::ServicesMute(host(2)?, false),
+        ["failback", "hours", "begin"] => Command::FailbackHours(true),
+        ["failback", "hours", "end"] => Command::FailbackHours(false),
         ["probes", "of", _, "are", "lost"] => Command::Probes(host(2)?, false),
         ["probes", "of", _, "pass"] => Command::Probes(host(2)?, true),
         ["witness", "on"] => Command::Witness(true),

@@ -2,6 +2,7 @@
 
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{Event, Order};
+use duotone::protocol::health::Grade;
 use duotone::protocol::identity::NodeId;
 
 use crate::clock::{Clock, MICRO, MILLI, SECOND};
@@ -65,6 +66,12 @@ impl World {
                 self.hosts[host.index()].trouble.database_hangs = *hangs;
             }
             Command::ServicesFail(host, fail) => self.services_fail(*host, *fail),
+            Command::ServicesMute(host, mute) => self.hosts[host.index()].services.mute = *mute,
+            Command::FailbackHours(open) => {
+                for host in NodeId::ALL {
+                    self.tell(host, Event::FailbackHours { open: *open });
+                }
+            }
             Command::Probes(host, pass) => self.lose_probes(*host, !pass),
             Command::DiskFails(host, fails) => {
                 self.hosts[host.index()].trouble.disk_fails = *fails;
@@ -141,8 +148,10 @@ impl World {
         daemon.wake = None;
         daemon.wakes += 1;
         daemon.life += 1;
-        self.hosts[host.index()].disk_free = 0;
-        self.hosts[host.index()].services.goal = None;
+        let it = &mut self.hosts[host.index()];
+        it.disk_free = 0;
+        it.services.goal = None;
+        it.remote_told = Grade::Unknown;
     }
 
     /// A clean death runs the unit's `ExecStopPost`; a hard one leaves all to the kernel.
@@ -315,6 +324,7 @@ impl World {
         for host in NodeId::ALL {
             self.hosts[host.index()].trouble = Trouble::default();
             self.services_fail(host, false);
+            self.hosts[host.index()].services.mute = false;
             if self.hosts[host.index()].frozen.is_some() {
                 self.thaw(host);
             }

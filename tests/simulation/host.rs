@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{Event, ServicesGoal, Ticket};
+use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::Session;
 use duotone::protocol::node::Node;
@@ -35,6 +36,8 @@ pub struct Host {
     pub writes: VecDeque<(Ticket, Durable)>,
     pub daemon: Daemon,
     pub services: Services,
+    /// What the daemon was last told about the peer's services, asked over the LAN.
+    pub remote_told: Grade,
     pub database: Database,
     pub spoken: Spoken,
     pub trouble: Trouble,
@@ -82,6 +85,8 @@ pub struct Services {
     pub orders: u64,
     /// True time since when the critical ones are down whatever is done.
     pub failing: Option<Nanos>,
+    /// They work, and nobody on the LAN hears them.
+    pub mute: bool,
 }
 
 /// What the last heartbeat said.
@@ -145,7 +150,8 @@ impl Host {
                 status: String::new(),
                 spins: 0,
             },
-            services: Services { goal: None, reached: None, orders: 0, failing: None },
+            services: Services { goal: None, reached: None, orders: 0, failing: None, mute: false },
+            remote_told: Grade::Unknown,
             database: Database::new(),
             spoken: Spoken::default(),
             trouble: Trouble::default(),

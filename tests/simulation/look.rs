@@ -1,8 +1,9 @@
 //! What the database adapter's fake sees of the server, and when.
 
-use duotone::protocol::event::{DatabaseSeen, DatabaseState, Replica, Ticket};
+use duotone::protocol::event::{DatabaseSeen, DatabaseState, Event, Replica, Ticket};
+use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::Stance;
-use duotone::protocol::identity::NodeId;
+use duotone::protocol::identity::{GroupId, NodeId};
 
 use crate::checker::{LOOK, LOOK_AT_ONCE};
 use crate::clock::{MICRO, MILLI};
@@ -14,6 +15,7 @@ impl World {
             return;
         }
         self.look_now(host, None);
+        self.check_remotely(host);
         let pause = if self.waits_for_an_end(host) { LOOK_AT_ONCE } else { LOOK };
         self.inside(host, pause, Inside::Look { life });
     }
@@ -32,6 +34,24 @@ impl World {
             | Stance::Promoted => false,
         };
         lets_go && self.hosts[host.index()].daemon.stance == Stance::Standby
+    }
+
+    /// What a standby's questions to the active node's services say; told when it changes.
+    fn check_remotely(&mut self, host: NodeId) {
+        let peer = &self.hosts[host.peer().index()];
+        let it = &self.hosts[host.index()];
+        let asks = self.settings.remote_checks && it.daemon.stance == Stance::Standby;
+        // Whose fault it is, an adapter cannot tell.
+        let way = self.network.reaches_gateway(host);
+        let grade = match asks {
+            false => Grade::Unknown,
+            true if way && !peer.services.mute && self.serves(host.peer()) => Grade::Good,
+            true => Grade::Failed,
+        };
+        if it.remote_told != grade {
+            self.hosts[host.index()].remote_told = grade;
+            self.tell(host, Event::RemoteChecked { group: GroupId::MAIN, grade });
+        }
     }
 
     /// Looks now; the daemon hears of it a little later.

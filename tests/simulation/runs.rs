@@ -116,7 +116,10 @@ impl Run {
                 let glitch = dice.chance(400).then(|| glitch(&mut dice));
                 Kind::Lasting(dice.pick(&Lasting::all(settings.arbitration)), glitch)
             }
-            _ => Kind::Storm(storm(&mut dice, settings.arbitration, &mut troubles)),
+            _ => {
+                settings.remote_checks = seed % 5 == 0;
+                Kind::Storm(storm(&mut dice, settings.arbitration, &mut troubles))
+            }
         };
         Run { seed, settings, kind, troubles }
     }

@@ -159,6 +159,7 @@ fn set(settings: &mut Settings, line: &str) -> bool {
     match *line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["links", "eth1"] => settings.eth0_path = false,
         ["links", "eth1", "eth0"] => settings.eth0_path = true,
+        ["remote", "checks"] => settings.remote_checks = true,
         ["arbitration", "lan"] => *settings = settings.clone().under(Arbitration::LAN),
         ["arbitration", "witness"] => *settings = settings.clone().under(Arbitration::WITNESS),
         ["arbitration", "fence"] => *settings = settings.clone().under(Arbitration::FENCE),

@@ -17,6 +17,8 @@ pub struct Settings {
     pub policy: Policy,
     pub timing: Timing,
     pub eth0_path: bool,
+    /// The standby asks the active node's services over the LAN.
+    pub remote_checks: bool,
     /// Everything takes as long as the times allow.
     pub worst: bool,
     /// Each host's clock against true time, in parts per million.
@@ -46,6 +48,7 @@ impl Settings {
             policy: Policy::DEFAULT,
             timing: voice(),
             eth0_path: true,
+            remote_checks: false,
             worst: false,
             ppm: [0, 0],
             witness_ppm: 0,

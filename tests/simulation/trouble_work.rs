@@ -24,6 +24,7 @@ pub enum WorkTrouble {
     ServicesFail,
     ServicesFailOnBoth,
     ServicesCrashLoop,
+    ServicesMute,
     HealsWhilePromoting,
     DiesWhilePromoting,
     DatabaseDiesAgain,
@@ -32,7 +33,7 @@ pub enum WorkTrouble {
 }
 
 impl WorkTrouble {
-    pub const ALL: [WorkTrouble; 20] = [
+    pub const ALL: [WorkTrouble; 21] = [
         WorkTrouble::ReplicationHangs,
         WorkTrouble::DiskSlow,
         WorkTrouble::DiskFails,
@@ -48,6 +49,7 @@ impl WorkTrouble {
         WorkTrouble::ServicesFail,
         WorkTrouble::ServicesFailOnBoth,
         WorkTrouble::ServicesCrashLoop,
+        WorkTrouble::ServicesMute,
         WorkTrouble::HealsWhilePromoting,
         WorkTrouble::DiesWhilePromoting,
         WorkTrouble::DatabaseDiesAgain,
@@ -117,6 +119,10 @@ impl Making<'_> {
                 self.services_fail(host.peer());
             }
             WorkTrouble::ServicesCrashLoop => self.services_crash(),
+            WorkTrouble::ServicesMute => {
+                let (mute, heard) = (true, false);
+                self.between(Command::ServicesMute(host, mute), Command::ServicesMute(host, heard));
+            }
             WorkTrouble::HealsWhilePromoting => self.heals_while_promoting(),
             WorkTrouble::HealsWhileClaiming => self.heals_while_claiming(),
             WorkTrouble::DiesWhilePromoting => self.dies_while_promoting(),

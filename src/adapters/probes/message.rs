@@ -1,5 +1,6 @@
 //! The two SIP messages of a probe: an OPTIONS request (RFC 3261 §8.1.1, §11.1) as text, and as
-//! much of a response as it takes to match it (§17.1.3). Reads hostile bytes without harm.
+//! much of a response as it takes to match it (§17.1.3), and to find its end in a stream (§18.3).
+//! Reads hostile bytes without harm.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +11,8 @@ pub struct Request {
     pub target: SocketAddr,
     /// Where the answer should go.
     pub local: SocketAddr,
+    /// As the Via header calls it: `UDP`, `TCP` or `TLS`.
+    pub transport: &'static str,
     /// The transaction: begins with the magic cookie `z9hG4bK` (§8.1.1.7).
     pub branch: String,
     /// Tag of the From header, unique.
@@ -23,7 +26,12 @@ pub struct Request {
 impl Request {
     /// A request with identifiers made of these random bytes.
     #[must_use]
-    pub fn new(target: SocketAddr, local: SocketAddr, random: [u8; 24]) -> Self {
+    pub fn new(
+        target: SocketAddr,
+        local: SocketAddr,
+        transport: &'static str,
+        random: [u8; 24],
+    ) -> Self {
         use std::fmt::Write;
         let mut hex = String::with_capacity(48);
         for byte in random {
@@ -34,6 +42,7 @@ impl Request {
         Request {
             target,
             local,
+            transport,
             branch: format!("z9hG4bK{}", &hex[..16]),
             tag: hex[16..24].to_owned(),
             call_id: format!("{}@{}", &hex[24..], host(local.ip())),
@@ -41,21 +50,24 @@ impl Request {
         }
     }
 
-    /// The datagram.
+    /// The message.
     #[must_use]
     pub fn to_text(&self) -> String {
         let (target, local) = (host_port(self.target), host_port(self.local));
-        let Request { branch, tag, call_id, sequence, .. } = self;
+        let Request { transport, branch, tag, call_id, sequence, .. } = self;
         let from = host(self.local.ip());
+        // UDP is what a URI means without it, and `transport=tls` is deprecated (§26.2.2): who is
+        // asked over TLS knows it.
+        let over = if *transport == "TCP" { ";transport=tcp" } else { "" };
         format!(
-            "OPTIONS sip:{target} SIP/2.0\r\n\
-             Via: SIP/2.0/UDP {local};branch={branch};rport\r\n\
+            "OPTIONS sip:{target}{over} SIP/2.0\r\n\
+             Via: SIP/2.0/{transport} {local};branch={branch};rport\r\n\
              Max-Forwards: 70\r\n\
              From: <sip:duotone@{from}>;tag={tag}\r\n\
              To: <sip:{target}>\r\n\
              Call-ID: {call_id}\r\n\
              CSeq: {sequence} OPTIONS\r\n\
-             Contact: <sip:duotone@{local}>\r\n\
+             Contact: <sip:duotone@{local}{over}>\r\n\
              Accept: application/sdp\r\n\
              User-Agent: duotone/{}\r\n\
              Content-Length: 0\r\n\r\n",
@@ -126,6 +138,61 @@ impl Response {
     }
 }
 
+/// What the beginning of a stream holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framed {
+    /// Not yet a whole message.
+    More,
+    /// A whole message of so many bytes, with the empty lines before it.
+    Whole(usize),
+    /// Nothing that could become one.
+    Broken,
+}
+
+/// Longest message that is taken from a stream.
+const LONGEST: usize = 64 << 10;
+
+/// Finds the end of the first message by its Content-Length (§18.3); one that has none is taken to
+/// have no body.
+#[must_use]
+pub fn frame(stream: &[u8]) -> Framed {
+    let begin = stream.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let Some(begin) = begin.filter(|begin| *begin <= LONGEST) else {
+        return if stream.len() > LONGEST { Framed::Broken } else { Framed::More };
+    };
+    let message = &stream[begin..];
+    let Some(body) = end_of_headers(message) else {
+        return if message.len() > LONGEST { Framed::Broken } else { Framed::More };
+    };
+    let head = String::from_utf8_lossy(&message[..body]);
+    let mut length = 0;
+    for header in unfold(head.split_once('\n').map_or("", |(_, headers)| headers)) {
+        let Some((name, value)) = header.split_once(':') else { continue };
+        let name = name.trim_end();
+        if name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("l") {
+            match value.trim().parse::<usize>() {
+                Ok(value) if value <= LONGEST => length = value,
+                Ok(_) | Err(_) => return Framed::Broken,
+            }
+        }
+    }
+    if message.len() >= body + length { Framed::Whole(begin + body + length) } else { Framed::More }
+}
+
+/// Where the body begins: after an empty line.
+fn end_of_headers(message: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    for (at, byte) in message.iter().enumerate() {
+        if *byte == b'\n' {
+            if message[line..at].iter().all(|byte| *byte == b'\r') {
+                return Some(at + 1);
+            }
+            line = at + 1;
+        }
+    }
+    None
+}
+
 /// Header lines, with continuation lines joined to what they continue (§7.3.1), up to the body.
 fn unfold(headers: &str) -> Vec<String> {
     let mut unfolded: Vec<String> = Vec::new();
@@ -194,7 +261,7 @@ mod tests {
 
     fn request(target: &str, local: &str) -> Request {
         let random = core::array::from_fn(|i| u8::try_from(i).unwrap() | 0x80);
-        Request::new(target.parse().unwrap(), local.parse().unwrap(), random)
+        Request::new(target.parse().unwrap(), local.parse().unwrap(), "UDP", random)
     }
 
     fn reply(request: &Request, status: &str) -> String {
@@ -249,7 +316,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_request_over_a_connection_says_so() {
+        for (transport, over) in [("TCP", ";transport=tcp"), ("TLS", "")] {
+            let text = Request { transport, ..request("127.0.0.1:5060", "127.0.0.1:9") }.to_text();
+            let line = format!("OPTIONS sip:127.0.0.1:5060{over} SIP/2.0\r\n");
+            assert!(text.starts_with(&line), "{text}");
+            assert!(text.contains(&format!("\r\nVia: SIP/2.0/{transport} 127.0.0.1:9;")), "{text}");
+            assert!(text.contains(&format!("<sip:duotone@127.0.0.1:9{over}>\r\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_cut_where_each_message_ends() {
+        let first = b"\r\n\r\nSIP/2.0 200 OK\r\nl : 3\r\nVia: x\r\n\r\nabc";
+        let stream = [first, &b"SIP/2.0 180 R\n\n"[..]].concat();
+        for cut in 0..first.len() {
+            assert_eq!(frame(&stream[..cut]), Framed::More, "{cut}");
+        }
+        assert_eq!(frame(&stream), Framed::Whole(first.len()));
+        assert_eq!(frame(&stream[first.len()..]), Framed::Whole(15));
+        for length in ["-1", "x", "65537", "99999999999999999999"] {
+            let text = format!("SIP/2.0 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            assert_eq!(frame(text.as_bytes()), Framed::Broken, "{length}");
+        }
+        assert_eq!(frame(&[b'x'; LONGEST]), Framed::More);
+        for endless in [[b'x'; LONGEST + 1], [b'\n'; LONGEST + 1]] {
+            assert_eq!(frame(&endless), Framed::Broken);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_hostile_stream_is_cut_inside_of_it(
+            bytes in "(\r\n)?SIP/2.0 200 OK\r?\n(l: ?[0-9]{0,4}\r?\n){0,3}\r?\n?[ -~\n]{0,200}"
+        ) {
+            if let Framed::Whole(length) = frame(bytes.as_bytes()) {
+                prop_assert!(length <= bytes.len());
+            }
+        }
+
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = Response::parse(&bytes);
@@ -266,7 +372,7 @@ mod tests {
         #[test]
         fn every_request_is_matched(random: [u8; 24], status in 100u16..700) {
             let mine = Request::new("127.0.0.1:5060".parse().unwrap(),
-                "127.0.0.1:9".parse().unwrap(), random);
+                "127.0.0.1:9".parse().unwrap(), "UDP", random);
             let answer = reply(&mine, &format!("{status} Any"));
             prop_assert_eq!(mine.status_of(answer.as_bytes()), Some(status));
         }

@@ -1,18 +1,36 @@
-//! Questions to a service, asked from inside the daemon: no process is made for a check.
+//! Questions to a service, asked from inside the daemon: no process is made for a check, unless the
+//! check is a command.
 //!
 //! Three answers: it works, it does not, and "the question could not be asked", which says nothing
 //! about the service. Counting answers until they mean something is [`Tally`]'s.
+//!
+//! Each question is a connection of its own, so that it meets what a caller would meet.
 
+mod asking;
+pub mod command;
+pub mod http;
+pub mod icmp;
 pub mod message;
 pub mod sip;
+pub mod sip_stream;
+pub mod sql;
+mod tally;
 pub mod tcp;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Probe, ProbeKind};
-use crate::protocol::health::Grade;
+use rustls::ClientConfig;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+pub use self::asking::{Asking, Said};
+pub use self::tally::Tally;
+use super::tls;
+use crate::config::{Probe, ProbeKind, Tls, Transport, password};
 
 /// What one question brought.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +58,35 @@ pub enum Bad {
     /// A SIP response that says that the server cannot serve.
     #[error("SIP status {0}")]
     Status(u16),
+    /// An HTTP status that is not accepted.
+    #[error("HTTP status {0}")]
+    HttpStatus(u16),
+    /// The page does not hold what it should.
+    #[error("the page lacks {0:?}")]
+    Lacks(String),
+    /// TLS failed: in words, a certificate's fault above all.
+    #[error("{0}")]
+    Tls(String),
+    /// What came is not what the protocol wants.
+    #[error("no proper answer: {0}")]
+    NotUnderstood(String),
+    /// More came than was asked for, and the answer was not in it.
+    #[error("floods, and does not answer")]
+    Flood,
+    /// The database refused the connection or the statement.
+    #[error("{0}")]
+    Sql(String),
+    /// The statement's first value is another one.
+    #[error("the statement gives {0}")]
+    Value(String),
+    /// The command says so.
+    #[error("exited with code {code}{words}")]
+    Exit {
+        /// Its exit code, 1 to 125.
+        code: i32,
+        /// The last line of what it printed, after a colon.
+        words: String,
+    },
 }
 
 /// Why a question could not be asked.
@@ -56,6 +103,26 @@ pub enum CouldNotRun {
     /// No random numbers.
     #[error("no random numbers")]
     NoRandom,
+    /// A file that it needs (trusted certificates, a password).
+    #[error("{0}")]
+    File(String),
+    /// The host's name has no address, or is not resolved in time.
+    #[error("the name {name} is not resolved: {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// The command did not run, or not to an end of its own.
+    #[error("{0}")]
+    Command(String),
+    /// The server does not let the daemon ask.
+    #[error("not let in: {0}")]
+    NotLetIn(String),
+    /// Nobody is reached from here: it is this host's network, or the way.
+    #[error("{0}")]
+    NoWay(String),
 }
 
 impl fmt::Display for Answer {
@@ -68,22 +135,138 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks once; takes at most the probe's timeout.
+/// A probe, with what was read and built to ask it: kept while the answers are good, so that a
+/// question costs no more than itself; made anew after any other, when a file may have been mended.
+pub struct Question {
+    probe: Probe,
+    prepared: Option<Prepared>,
+}
+
+/// What asking needs besides the probe: nothing, for most.
+#[derive(Default)]
+struct Prepared {
+    trust: Option<Arc<ClientConfig>>,
+    client: Option<http::Client>,
+    password: Option<Zeroizing<String>>,
+}
+
+impl Question {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(probe: Probe) -> Question {
+        Question { probe, prepared: None }
+    }
+
+    /// Asks once; takes at most the probe's timeout, and as long again where files are to be read.
+    pub async fn ask(&mut self) -> Answer {
+        let limit = self.probe.timeout;
+        let prepared = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => match prepare(&self.probe.kind, limit).await {
+                Ok(prepared) => prepared,
+                Err(reason) => return Answer::CouldNotRun(reason),
+            },
+        };
+        let answer = asked(&self.probe.kind, &prepared, limit).await;
+        if let Answer::Good(_) = answer {
+            self.prepared = Some(prepared);
+        }
+        answer
+    }
+}
+
+/// Asks once, without anything kept from earlier questions.
 pub async fn ask(probe: &Probe) -> Answer {
-    match probe.kind {
-        ProbeKind::Tcp(target) => tcp::ask(target, probe.timeout).await,
-        ProbeKind::SipUdp(target) => sip::ask(target, probe.timeout).await,
+    Question::new(probe.clone()).ask().await
+}
+
+async fn prepare(kind: &ProbeKind, limit: Duration) -> Result<Prepared, CouldNotRun> {
+    let mut prepared = Prepared::default();
+    match kind {
+        ProbeKind::Sip(sip) => match &sip.transport {
+            Transport::Tls(tls) => prepared.trust = Some(Arc::new(trust(tls, limit).await?)),
+            Transport::Udp | Transport::Tcp => {}
+        },
+        ProbeKind::Http(http) => {
+            let trust = match http.url.scheme() {
+                "https" => trust(&http.tls, limit).await?,
+                // Never used, and the library wants one: no file needs to be read for it.
+                _ => trust(&Tls { verify: false, ..http.tls.clone() }, limit).await?,
+            };
+            prepared.client = Some(http::Client::new(http, trust)?);
+        }
+        ProbeKind::Sql(sql) => {
+            if let Some(path) = sql.password_file.clone() {
+                let read = move || password::read(&path).map_err(|error| error.to_string());
+                prepared.password = Some(from_disk(read, limit).await?);
+            }
+        }
+        ProbeKind::Tcp(_) | ProbeKind::Command(_) | ProbeKind::Icmp(_) => {}
+    }
+    Ok(prepared)
+}
+
+async fn trust(tls: &Tls, limit: Duration) -> Result<ClientConfig, CouldNotRun> {
+    let tls = tls.clone();
+    from_disk(move || tls::client_config(&tls).map_err(|error| error.to_string()), limit).await
+}
+
+/// Files are read by so many threads at most: of a disk that hangs, each would hold one for good.
+static READERS: Semaphore = Semaphore::const_new(4);
+
+/// A disk that hangs holds up nobody but who needs it.
+async fn from_disk<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, String> + Send + 'static,
+    limit: Duration,
+) -> Result<T, CouldNotRun> {
+    let reading = async {
+        // Never closed.
+        let permit = READERS.acquire().await.ok()?;
+        let reading = move || (read(), drop(permit));
+        tokio::task::spawn_blocking(reading).await.ok()
+    };
+    match timeout(limit, reading).await {
+        Ok(Some((read, ()))) => read.map_err(CouldNotRun::File),
+        Ok(None) | Err(_) => Err(CouldNotRun::File("the disk does not answer".into())),
+    }
+}
+
+async fn asked(kind: &ProbeKind, prepared: &Prepared, limit: Duration) -> Answer {
+    match kind {
+        ProbeKind::Tcp(target) => tcp::ask(*target, limit).await,
+        ProbeKind::Sip(sip) if sip.transport == Transport::Udp => sip::ask(sip, limit).await,
+        ProbeKind::Sip(sip) => sip_stream::ask(sip, prepared.trust.as_ref(), limit).await,
+        ProbeKind::Http(http) => match &prepared.client {
+            Some(client) => client.ask(http, limit).await,
+            None => Answer::CouldNotRun(CouldNotRun::File("not prepared".into())),
+        },
+        ProbeKind::Sql(sql) => {
+            let password = prepared.password.as_ref().map(|password| password.as_str());
+            sql::ask(sql, password, limit).await
+        }
+        ProbeKind::Command(command) => command::ask(command, limit).await,
+        ProbeKind::Icmp(target) => icmp::ask(*target, limit).await,
     }
 }
 
 /// What an error on the way to the service says about it: only what its own host answers in its
 /// name is bad; everything else is our end, or the way.
 fn judge(what: &'static str, error: &io::Error) -> Answer {
+    if let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Answer::Bad(Bad::Tls(tls::words(tls)));
+        }
+        // Libraries put the kernel's error into one of their own.
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return judge(what, io);
+        }
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Answer::Bad(Bad::Refused),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            Answer::Bad(Bad::BrokenOff)
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Answer::Bad(Bad::BrokenOff),
         _ => Answer::CouldNotRun(CouldNotRun::System {
             what,
             errno: error.raw_os_error().unwrap_or(libc::EIO),
@@ -91,91 +274,9 @@ fn judge(what: &'static str, error: &io::Error) -> Answer {
     }
 }
 
-/// Counts answers in a row until they mean something.
-#[derive(Clone, Copy, Debug)]
-pub struct Tally {
-    rise: u32,
-    fall: u32,
-    good: u32,
-    bad: u32,
-    not_run: u32,
-    grade: Grade,
-}
-
-impl Tally {
-    /// Nothing known yet.
-    #[must_use]
-    pub fn new(rise: u32, fall: u32) -> Self {
-        let (rise, fall) = (rise.max(1), fall.max(1));
-        Tally { rise, fall, good: 0, bad: 0, not_run: 0, grade: Grade::Unknown }
-    }
-
-    /// What the answers so far mean.
-    #[must_use]
-    pub fn grade(&self) -> Grade {
-        self.grade
-    }
-
-    /// Takes one more answer: `rise` good ones in a row make it good, `fall` bad ones failed, and
-    /// after `fall` questions in a row that could not be asked, what was known is out of date.
-    pub fn take(&mut self, answer: &Answer) -> Grade {
-        match answer {
-            Answer::Good(_) => {
-                (self.good, self.bad, self.not_run) = (self.good.saturating_add(1), 0, 0);
-                if self.good >= self.rise {
-                    self.grade = Grade::Good;
-                }
-            }
-            Answer::Bad(_) => {
-                (self.good, self.bad, self.not_run) = (0, self.bad.saturating_add(1), 0);
-                if self.bad >= self.fall {
-                    self.grade = Grade::Failed;
-                }
-            }
-            Answer::CouldNotRun(_) => {
-                self.not_run = self.not_run.saturating_add(1);
-                if self.not_run >= self.fall {
-                    (self.good, self.bad, self.grade) = (0, 0, Grade::Unknown);
-                }
-            }
-        }
-        self.grade
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Grade::{Failed, Good, Unknown};
-
-    const YES: Answer = Answer::Good(Duration::ZERO);
-    const NO: Answer = Answer::Bad(Bad::Refused);
-    const NOT_RUN: Answer = Answer::CouldNotRun(CouldNotRun::NoRandom);
-
-    fn grades(rise: u32, fall: u32, answers: &[Answer]) -> Vec<Grade> {
-        let mut tally = Tally::new(rise, fall);
-        answers.iter().map(|answer| tally.take(answer)).collect()
-    }
-
-    #[test]
-    fn counts_in_a_row() {
-        assert_eq!(
-            grades(1, 3, &[YES, NO, NO, YES, NO, NO, NO, YES]),
-            [Good, Good, Good, Good, Good, Good, Failed, Good]
-        );
-        assert_eq!(grades(2, 1, &[YES, NO, YES, YES]), [Unknown, Failed, Failed, Good]);
-        assert_eq!(grades(0, 0, &[NO, YES]), [Failed, Good]);
-    }
-
-    #[test]
-    fn not_asked_is_not_bad() {
-        assert_eq!(
-            grades(1, 2, &[YES, NOT_RUN, NOT_RUN, NO, NO]),
-            [Good, Good, Unknown, Unknown, Failed]
-        );
-        // One missed question neither counts as bad nor forgives the bad one before it.
-        assert_eq!(grades(1, 2, &[YES, NO, NOT_RUN, NO]), [Good, Good, Good, Failed]);
-    }
 
     #[test]
     fn our_own_trouble_is_not_the_services() {

@@ -9,14 +9,19 @@ use tokio::time::{Instant, timeout_at};
 
 use super::message::Request;
 use super::{Answer, Bad, CouldNotRun, judge};
+use crate::config::SipProbe;
 
 /// Timers of RFC 3261 §17.1.1.1: first retransmission, and longest pause between two.
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 
-/// Asks once and waits for a final response, retransmitting as the transaction does. Below 500,
-/// and 501 (it understood and has no OPTIONS), the server is at work.
-pub async fn ask(target: SocketAddr, timeout: Duration) -> Answer {
+/// Datagrams that are no answer are borne with up to this number: a server that floods must not keep
+/// the daemon reading.
+const STRAYS: u32 = 200;
+
+/// Asks once and waits for a final response, retransmitting as the transaction does.
+pub async fn ask(probe: &SipProbe, timeout: Duration) -> Answer {
+    let target = probe.target;
     let asked = Instant::now();
     let end = asked + timeout;
     let any: IpAddr = match target {
@@ -36,25 +41,46 @@ pub async fn ask(target: SocketAddr, timeout: Duration) -> Answer {
         Ok(local) => local,
         Err(error) => return judge("read the own address", &error),
     };
-    let mut random = [0; 24];
-    if getrandom::fill(&mut random).is_err() {
-        return Answer::CouldNotRun(CouldNotRun::NoRandom);
-    }
-    let request = Request::new(target, local, random);
+    let request = match request(target, local, "UDP") {
+        Ok(request) => request,
+        Err(reason) => return Answer::CouldNotRun(reason),
+    };
     match transact(&socket, &request, end).await {
-        Ok(Some(status)) if status < 500 || status == 501 => Answer::Good(asked.elapsed()),
-        Ok(Some(status)) => Answer::Bad(Bad::Status(status)),
-        Ok(None) => Answer::Bad(Bad::NoAnswer(timeout)),
+        Ok(Seen::Final(status)) => verdict(probe, status, asked),
+        Ok(Seen::Nothing) => Answer::Bad(Bad::NoAnswer(timeout)),
+        Ok(Seen::Flood) => Answer::Bad(Bad::Flood),
         Err(error) => judge("exchange datagrams", &error),
     }
 }
 
-/// The final status, or `None` at `end`.
-async fn transact(
-    socket: &UdpSocket,
-    request: &Request,
-    end: Instant,
-) -> std::io::Result<Option<u16>> {
+/// A request with identifiers that nobody else has.
+pub(super) fn request(
+    target: SocketAddr,
+    local: SocketAddr,
+    transport: &'static str,
+) -> Result<Request, CouldNotRun> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|_| CouldNotRun::NoRandom)?;
+    Ok(Request::new(target, local, transport, random))
+}
+
+/// What a final response means.
+pub(super) fn verdict(probe: &SipProbe, status: u16, asked: Instant) -> Answer {
+    match probe.accept.contains(status) {
+        true => Answer::Good(asked.elapsed()),
+        false => Answer::Bad(Bad::Status(status)),
+    }
+}
+
+enum Seen {
+    Final(u16),
+    Nothing,
+    Flood,
+}
+
+/// What came until `end`.
+async fn transact(socket: &UdpSocket, request: &Request, end: Instant) -> std::io::Result<Seen> {
+    let mut strays = 0;
     let text = request.to_text();
     let mut pause = T1;
     let mut buffer = vec![0; 8192];
@@ -63,17 +89,17 @@ async fn transact(
         let until = end.min(Instant::now() + pause);
         while let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await {
             match request.status_of(&buffer[..received?]) {
-                Some(status) if status >= 200 => return Ok(Some(status)),
+                Some(status) if status >= 200 => return Ok(Seen::Final(status)),
                 // Provisional: from now on retransmit at T2 (§17.1.2.2, "Proceeding").
                 Some(_) => pause = T2,
                 None => {}
             }
-            // A flood of other datagrams must not outlast the timeout.
-            if Instant::now() >= until {
-                break;
+            strays += 1;
+            if strays > STRAYS {
+                return Ok(Seen::Flood);
             }
         }
         pause = (pause * 2).min(T2);
     }
-    Ok(None)
+    Ok(Seen::Nothing)
 }

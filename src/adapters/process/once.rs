@@ -1,5 +1,5 @@
-//! A program that is told something on standard input and runs to its end, within a limit and
-//! without leaving anybody behind: for agents, as `process` is for services.
+//! A program that runs to its end, within a limit and without leaving anybody behind: for agents,
+//! which are told something on standard input, and for hooks, as `process` is for services.
 //!
 //! Its whole process group is killed when it has ended, when time is up, and when nobody waits for
 //! it any more. A child that left the group is not found, and is not waited for either.
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::starter::{self, Child};
 use super::{Exit, StartError, exited};
+use crate::config::Capability;
 
 /// As much of what a program says is kept, of each of its two outputs.
 const KEPT: usize = 4 << 10;
@@ -43,8 +44,46 @@ pub struct Ended {
 /// # Errors
 /// It could not be started, or not be watched.
 pub async fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Ended, StartError> {
+    within(limit, starter::start_agent(program), input).await
+}
+
+/// A command, and who runs it.
+#[derive(Clone, Debug)]
+pub struct As<'a, E> {
+    /// Program and arguments.
+    pub command: &'a [String],
+    /// Operating-system user, with all its groups.
+    pub user: &'a str,
+    /// What it may do although it is not root; it and its children, and nothing else.
+    pub capabilities: &'a [Capability],
+    /// Added to an environment of `PATH`, `LC_ALL`, `HOME`, `USER` and `LOGNAME`.
+    pub environment: E,
+}
+
+/// Runs a command as a user, with nothing on standard input. Dropping the future kills it.
+///
+/// # Errors
+/// It could not be started, or not be watched.
+pub async fn run_as<'a, E>(run_as: As<'a, E>, limit: Duration) -> Result<Ended, StartError>
+where
+    E: Iterator<Item = &'a (String, String)>,
+{
+    let order = starter::Order {
+        command: run_as.command.to_vec(),
+        user: run_as.user.to_owned(),
+        capabilities: run_as.capabilities.to_vec(),
+        environment: run_as.environment.cloned().collect(),
+    };
+    within(limit, starter::start_as(order), &[]).await
+}
+
+async fn within(
+    limit: Duration,
+    start: impl Future<Output = Result<Child, StartError>>,
+    input: &[u8],
+) -> Result<Ended, StartError> {
     let (mut out, mut err) = (Tail::default(), Tail::default());
-    let exit = match timeout(limit, to_its_end(program, input, &mut out, &mut err)).await {
+    let exit = match timeout(limit, to_its_end(start, input, &mut out, &mut err)).await {
         Ok(exit) => Some(exit?),
         Err(_time_is_up) => None,
     };
@@ -52,12 +91,12 @@ pub async fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Ended,
 }
 
 async fn to_its_end(
-    program: &Path,
+    start: impl Future<Output = Result<Child, StartError>>,
     input: &[u8],
     out: &mut Tail,
     err: &mut Tail,
 ) -> Result<Exit, StartError> {
-    let Child { pid, stdout, stderr, stdin } = starter::start_agent(program).await?;
+    let Child { pid, stdout, stderr, stdin } = start.await?;
     let group = Group(pid);
     let watched = || -> io::Result<_> {
         let stdin = stdin.map(Sender::from_owned_fd).transpose()?;
@@ -81,6 +120,19 @@ async fn to_its_end(
         let _not_closed = timeout(LAST_WORDS, talk).await;
     }
     Ok(exit)
+}
+
+/// Runs a command that judges a service, with nothing on standard input, an empty environment as
+/// above, and as `user`, if one is named. Dropping the future kills it.
+///
+/// # Errors
+/// It could not be started, or not be watched.
+pub async fn run_check(
+    command: &[String],
+    user: Option<&str>,
+    limit: Duration,
+) -> Result<Ended, StartError> {
+    within(limit, starter::start_check(command, user), &[]).await
 }
 
 /// The process group of a child that is not reaped yet, so that its number is certainly its own.

@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::config::Service;
+use crate::config::{Capability, Service};
 
 /// A child that was just executed.
 pub struct Child {
@@ -73,6 +73,26 @@ static STARTER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 pub async fn start(service: &Service) -> Result<Child, StartError> {
     let service = service.clone();
     forked(move || fork(&service)).await
+}
+
+/// A command that runs as a user with an environment of its own: a hook.
+pub struct Order {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Who runs it; root only by that name.
+    pub user: String,
+    /// What it may do although it is not root.
+    pub capabilities: Vec<Capability>,
+    /// Added to what is always there.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Executes a hook.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_as(order: Order) -> Result<Child, StartError> {
+    forked(move || fork_as(&order)).await
 }
 
 /// Executes an agent that is told everything on standard input.
@@ -167,6 +187,26 @@ pub fn start_lasting(
     command.spawn().map_err(spawn)
 }
 
+/// Executes a command that judges a service.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_check(command: &[String], user: Option<&str>) -> Result<Child, StartError> {
+    let (words, user) = (command.to_vec(), user.map(str::to_owned));
+    forked(move || {
+        let (program, arguments) = words.split_first().ok_or(StartError::NoCommand)?;
+        let identity = user.as_deref().map(Identity::of).transpose()?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
+        if let Some(identity) = &identity {
+            command.env("HOME", &identity.home);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        execute(command, identity)
+    })
+    .await
+}
+
 fn fork(service: &Service) -> Result<Child, StartError> {
     let (mut command, identity) = prepared(service)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -201,6 +241,24 @@ fn fork_agent(program: &Path) -> Result<Child, StartError> {
     execute(command, None)
 }
 
+fn fork_as(order: &Order) -> Result<Child, StartError> {
+    let Some((program, arguments)) = order.command.split_first() else {
+        return Err(StartError::NoCommand);
+    };
+    let mut identity = Identity::of(&order.user)?;
+    if identity.uid == 0 && order.user != "root" {
+        let source = io::Error::other("it has root's number; write \"root\" if root is meant");
+        return Err(StartError::User { name: order.user.clone(), source });
+    }
+    identity.capabilities = order.capabilities.iter().fold(0, |set, bit| set | 1 << bit.0);
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
+    command.env("HOME", &identity.home).env("USER", &order.user).env("LOGNAME", &order.user);
+    command.envs(order.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    execute(command, Some(identity))
+}
+
 fn execute(mut command: Command, identity: Option<Identity>) -> Result<Child, StartError> {
     let daemon = nix::unistd::getpid();
     // SAFETY: between fork and exec of a process with several threads only async-signal-safe work
@@ -228,6 +286,8 @@ struct Identity {
     home: std::path::PathBuf,
     /// The daemon is that user already, and may be nobody else.
     is_ours: bool,
+    /// What it keeps of root's rights, bit by bit (capabilities(7)).
+    capabilities: u64,
 }
 
 impl Identity {
@@ -242,6 +302,7 @@ impl Identity {
             groups: groups.into_iter().map(Gid::as_raw).collect(),
             home: user.dir,
             is_ours: user.uid == nix::unistd::geteuid() && !user.uid.is_root(),
+            capabilities: 0,
         })
     }
 }
@@ -276,13 +337,57 @@ fn own_session() -> io::Result<()> {
 }
 
 fn become_user(identity: Option<&Identity>) -> io::Result<()> {
-    let Some(identity) = identity.filter(|identity| !identity.is_ours) else { return Ok(()) };
-    // SAFETY: system calls on integers and on memory that outlives them; all async-signal-safe.
-    unsafe {
-        check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
-        check(libc::setgid(identity.gid))?;
-        check(libc::setuid(identity.uid))
+    let Some(identity) = identity else { return Ok(()) };
+    let keeps = identity.capabilities != 0;
+    if !identity.is_ours {
+        // SAFETY: system calls on integers and on memory that outlives them; all
+        // async-signal-safe.
+        unsafe {
+            if keeps {
+                check(libc::prctl(libc::PR_SET_KEEPCAPS, 1 as libc::c_ulong))?;
+            }
+            check(libc::setgroups(identity.groups.len(), identity.groups.as_ptr()))?;
+            check(libc::setgid(identity.gid))?;
+            check(libc::setuid(identity.uid))?;
+        }
     }
+    if keeps { keep_only(identity.capabilities) } else { Ok(()) }
+}
+
+/// These capabilities and no others, also for what is executed (capabilities(7), "ambient").
+fn keep_only(set: u64) -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words of each set.
+    const VERSION: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    struct Half {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let half = |bits: u64| {
+        let bits = (bits & 0xffff_ffff) as u32;
+        Half { effective: bits, permitted: bits, inheritable: bits }
+    };
+    let header = Header { version: VERSION, pid: 0 };
+    let halves = [half(set), half(set >> 32)];
+    // SAFETY: capset(2) reads one header and, of this version, two halves; both outlive the call.
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    const NONE: libc::c_ulong = 0;
+    for bit in (0..64 as libc::c_ulong).filter(|bit| set >> bit & 1 == 1) {
+        // SAFETY: a system call on integers (PR_CAP_AMBIENT(2const)).
+        unsafe {
+            check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, bit, NONE, NONE))?;
+        }
+    }
+    Ok(())
 }
 
 /// Nobody waits for the child of a parent that has died.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::asking::Asking;
 use super::ladder::Ladder;
+use crate::adapters::probes::Asking;
 use crate::adapters::process::{Exit, Process, stop_leftover};
 use crate::config::Service;
 use crate::protocol::health::Grade;

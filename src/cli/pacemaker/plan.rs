@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::config::unit::time;
-use crate::config::{Config, Mode, Postgres, Probe, ProbeKind, RunOn, Service, Start};
+use crate::config::{Config, Mode, Postgres, RunOn, Service, Start};
 use crate::ocf::AGENTS;
 use crate::ocf::action::{Action, Offer};
+use crate::ocf::pbx::word;
 use crate::protocol::identity::NodeId;
 use crate::protocol::node::Durability;
 
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub main: Vec<Resource>,
     /// Services that a cluster cannot have so: of the standby alone.
     pub left_out: Vec<String>,
+    /// Probes that the agent does not know.
+    pub left_unasked: Vec<String>,
 }
 
 impl Plan {
@@ -54,6 +57,8 @@ impl Plan {
         };
         let before = services(RunOn::Active, Start::BeforeAddress);
         let after = services(RunOn::Active, Start::AfterAddress);
+        let probes = config.services.iter().flat_map(|it| &it.probes);
+        let left_unasked = probes.filter(|probe| word(&probe.kind).is_none());
         let left_out = config.services.iter().filter(|it| it.run_on == RunOn::Standby);
         Plan {
             pair: config.pair.clone(),
@@ -62,6 +67,7 @@ impl Plan {
             clones: config.services.iter().filter(|it| it.run_on == RunOn::Both).map(pbx).collect(),
             main: before.chain([address(config)]).chain(after).collect(),
             left_out: left_out.map(|it| it.name.clone()).collect(),
+            left_unasked: left_unasked.map(|probe| probe.kind.to_string()).collect(),
         }
     }
 }
@@ -116,24 +122,18 @@ fn address(config: &Config) -> Resource {
 
 fn pbx(service: &Service) -> Resource {
     let environment = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let words = service.probes.iter().filter_map(|probe| word(&probe.kind));
     let timeouts = service.probes.iter().map(|probe| probe.timeout);
     let mut parameters = vec![
         ("command", quoted(service.command.iter().cloned())),
         ("user", service.user.clone().unwrap_or_default()),
         ("directory", service.directory.display().to_string()),
         ("environment", quoted(environment)),
-        ("probes", service.probes.iter().map(named).collect::<Vec<_>>().join(" ")),
+        ("probes", words.collect::<Vec<_>>().join(" ")),
         ("stop_timeout", time(service.stop_timeout)),
     ];
     parameters.extend(timeouts.max().map(|timeout| ("probe_timeout", time(timeout))));
     resource(&format!("duotone-{}", service.name), "pbx", parameters)
-}
-
-fn named(probe: &Probe) -> String {
-    match probe.kind {
-        ProbeKind::Tcp(target) => format!("tcp:{target}"),
-        ProbeKind::SipUdp(target) => format!("sip-udp:{target}"),
-    }
 }
 
 /// Words as the agent splits them.

@@ -77,6 +77,9 @@ impl Render {
             let _ =
                 writeln!(text, "# left out: the service {name}, which runs on the standby alone");
         }
+        for probe in &plan.left_unasked {
+            let _ = writeln!(text, "# left out: the probe {probe}, which the agent does not know");
+        }
         text
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::call::Call;
 use super::super::parameter::{Parameter, Reader};
 use crate::adapters::owner::Resource;
-use crate::config::{Probe, ProbeKind, RunOn, Service, Start};
+use crate::config::{Probe, ProbeKind, RunOn, Service, SipProbe, Start, Transport};
 
 const COMMAND: Parameter = Parameter {
     name: "command",
@@ -42,9 +42,10 @@ const PROBES: Parameter = Parameter {
     default: Some(""),
     reloadable: true,
     short: "How it is asked whether it works",
-    long: "KIND:ADDRESS:PORT, separated by spaces. sip-udp: SIP OPTIONS is answered, below 500 or \
-           501; tcp: a connection is accepted. \"sip-udp:127.0.0.1:5060 tcp:127.0.0.1:5038\". A \
-           start ends when all of them answer; a monitor of depth 10 asks them.",
+    long: "KIND:ADDRESS:PORT, separated by spaces. sip-udp, sip-tcp: SIP OPTIONS is answered, below \
+           500 or 501; tcp: a connection is accepted. \"sip-udp:127.0.0.1:5060 \
+           tcp:127.0.0.1:5038\". A start ends when all of them answer; a monitor of depth 10 asks \
+           them.",
     ..Parameter::REQUIRED
 };
 const PROBE_TIMEOUT: Parameter = Parameter {
@@ -171,12 +172,16 @@ fn probes(reader: &mut Reader<'_>) -> Vec<Probe> {
             let target = target.parse().ok()?;
             match kind {
                 "tcp" => Some(ProbeKind::Tcp(target)),
-                "sip-udp" => Some(ProbeKind::SipUdp(target)),
+                "sip-udp" => Some(ProbeKind::Sip(SipProbe::new(target, Transport::Udp))),
+                "sip-tcp" => Some(ProbeKind::Sip(SipProbe::new(target, Transport::Tcp))),
                 _ => None,
             }
         });
         match kind {
-            Some(kind) => found.push(Probe { kind, interval: timeout, timeout, fall: 3, rise: 1 }),
+            Some(kind) => {
+                let (interval, grace) = (timeout, timeout * 3);
+                found.push(Probe { kind, interval, timeout, fall: 3, rise: 1, grace });
+            }
             None => reader.refuse(&PROBES, &word, "one such as sip-udp:127.0.0.1:5060"),
         }
     }

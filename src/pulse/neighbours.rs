@@ -1,4 +1,5 @@
-//! One question to the LAN, asked and waited for: who holds an address, is a reference there?
+//! One question to the LAN, asked and waited for: who holds an address, is a reference there? For
+//! callers that may block; the pulse itself has [`super::lan`].
 
 use std::io;
 use std::net::IpAddr;
@@ -6,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::pulse::announce;
-use crate::pulse::frames::Mac;
-use crate::pulse::listen::Sockets;
-use crate::pulse::netlink::Link;
-use crate::pulse::probe::{Said, Topics, question_for_floating, question_for_reference};
+use super::announce;
+use super::frames::Mac;
+use super::listen::Sockets;
+use super::netlink::{Link, Requests};
+use super::probe::{Said, Topics, question_for_floating, question_for_reference};
 
 /// Between two questions. A neighbour that lives answers within milliseconds.
 const ROUND: Duration = Duration::from_millis(50);
@@ -55,6 +56,17 @@ pub fn ask(link: &Link, addresses: &[IpAddr], references: &[IpAddr]) -> io::Resu
         listen(&mut sockets, &topics, own, Instant::now() + ROUND, &mut heard)?;
     }
     Ok(heard)
+}
+
+/// Which of these hosts on the LAN of an interface answer, each within half a second.
+///
+/// # Errors
+/// The interface cannot be used.
+pub fn reached(interface: &str, hosts: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+    let link = Requests::open().and_then(|mut kernel| kernel.link(interface));
+    let link = link.map_err(|error| io::Error::other(error.to_string()))?;
+    let Some(link) = link else { return Err(io::Error::from_raw_os_error(libc::ENODEV)) };
+    Ok(ask(&link, &[], hosts)?.answered)
 }
 
 fn listen(

@@ -1,26 +1,20 @@
-//! Probes against real sockets on loopback.
-#![allow(missing_docs)]
+//! SIP over UDP, and TCP connections alone.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use duotone::adapters::probes::{Answer, Bad, ask};
-use duotone::config::{Probe, ProbeKind};
+use duotone::config::{Accept, Probe, ProbeKind, SipProbe, Transport};
 
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use crate::{PATIENCE, ms, probe};
 
-/// For an answer that comes, on any machine.
-const PATIENCE: Duration = ms(30_000);
-
-fn probe(kind: ProbeKind, timeout: Duration) -> Probe {
-    Probe { kind, interval: ms(1000), timeout, fall: 1, rise: 1 }
+fn options(target: SocketAddr) -> ProbeKind {
+    crate::sip(target, Transport::Udp)
 }
 
 fn sip(target: SocketAddr, timeout: Duration) -> Probe {
-    probe(ProbeKind::SipUdp(target), timeout)
+    probe(options(target), timeout)
 }
 
 /// A SIP server that answers `requests` datagrams with what `answer` makes of each, and returns
@@ -50,7 +44,7 @@ fn server(
 }
 
 /// The response that a server must copy from the request (RFC 3261 §8.2.6.2).
-fn response(status: &str, request: &str) -> String {
+pub fn response(status: &str, request: &str) -> String {
     let (_, headers) = request.split_once("\r\n").unwrap();
     format!("SIP/2.0 {status}\r\n{headers}")
 }
@@ -170,8 +164,38 @@ async fn tcp_that_is_not_accepted_in_time_is_bad() {
 async fn a_question_that_cannot_be_asked_says_nothing_about_the_service() {
     // Broadcast without permission: the kernel refuses on this side.
     let nowhere: SocketAddr = "255.255.255.255:5060".parse().unwrap();
-    for kind in [ProbeKind::SipUdp(nowhere), ProbeKind::Tcp(nowhere)] {
+    for kind in [options(nowhere), ProbeKind::Tcp(nowhere)] {
         let answer = ask(&probe(kind.clone(), ms(500))).await;
         assert!(matches!(answer, Answer::CouldNotRun(_)), "{kind:?}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn accepted_statuses_are_those_of_the_configuration() {
+    for (ranges, status, good) in [
+        (vec![(200, 200)], "200 OK", true),
+        (vec![(200, 200)], "202 Accepted", false),
+        (vec![(200, 299), (503, 503)], "503 Service Unavailable", true),
+        (vec![(200, 299)], "404 Not Found", false),
+    ] {
+        let (address, thread) =
+            server("127.0.0.1:0", 1, move |_, text| vec![response(status, text)]);
+        let accept = Accept { ranges };
+        let kind = SipProbe { accept, ..SipProbe::new(address, Transport::Udp) };
+        let answer = ask(&probe(ProbeKind::Sip(kind), PATIENCE)).await;
+        assert_eq!(matches!(answer, Answer::Good(_)), good, "{status}: {answer:?}");
+        thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_floods_is_not_listened_to_for_long() {
+    let (address, thread) = server("127.0.0.1:0", 1, |_, text| {
+        let stranger = response("200 OK", text).replace("branch=", "branch=x");
+        vec![stranger; 5000]
+    });
+    // What the kernel drops of a flood is not read; enough of it is.
+    let answer = ask(&sip(address, PATIENCE)).await;
+    assert_eq!(answer, Answer::Bad(Bad::Flood));
+    thread.join().unwrap();
 }
