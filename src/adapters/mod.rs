@@ -20,6 +20,7 @@ pub mod service_manager;
 pub mod services;
 pub mod state_directory;
 pub mod state_file;
+pub mod systemd;
 pub mod takeovers_file;
 pub mod tls;
 pub mod watchdog;

@@ -183,7 +183,7 @@ fn entries(list: &Value) -> String {
         let words = known.iter().filter_map(|key| Some((key, entry.get(key)?)));
         let words = words.map(|(key, value)| format!("{key} {}", plain(value)));
         let words = words.collect::<Vec<_>>().join("  ");
-        lines += &format!("  {}  {words}", plain(&entry["id"])).trim_end().to_owned();
+        lines += format!("  {}  {words}", plain(&entry["id"])).trim_end();
         lines.push('\n');
     }
     if all.len() > SHOWN {

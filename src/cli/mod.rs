@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, socket_of};
+use crate::config::{Config, socket_of, state_dir_of};
 pub use exit::{Error, Exit};
 pub use parts::Parts;
 
@@ -148,7 +148,8 @@ enum Verb {
     Record,
     /// Tell what the core saw, decided and did in a recording, by giving it the same again
     Replay(replay::Replay),
-    /// Give the floating addresses up at once, without a daemon (ExecStopPost=)
+    /// Give the floating addresses up at once, without a daemon, and stop the units that must not
+    /// outlive it (ExecStopPost=)
     Release,
     /// Have the daemon read services and addresses again, without a role change
     Reload,
@@ -282,8 +283,12 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
             (parts.dead_man)(&config)
         }
         Verb::Release => {
-            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
-            say(&(parts.release)(&config)?)
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref());
+            let released = config.map_err(Error::from).and_then(|it| (parts.release)(&it));
+            // Also when the file does not read any more: a unit must not outlive its daemon.
+            let stopped = (parts.stop_units)(&state_dir_of(&options.config()))?;
+            stopped.iter().try_for_each(|unit| say(&format!("{unit} stopped")).map(drop))?;
+            say(&released?)
         }
         Verb::Demo(demo) => (parts.demo)(&demo),
         Verb::Explain { table: true, .. } => say(&(parts.table)()?),
@@ -332,7 +337,7 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
             witness::perform(&verb, &options.witness_config(), socket, parts.witness)
         }
         Verb::Config(ConfigVerb::Check { file_only }) => {
-            check::check(&options.config(), options.node.as_deref(), file_only, parts.database)
+            check::check(&options.config(), options.node.as_deref(), file_only, parts.host)
         }
     }
 }

@@ -106,6 +106,8 @@ fn sections<'t>(
         document.section("remote_checks").and_then(|part| checks::read(part, check_every, report));
     let addresses = lan.as_ref().map_or(&[][..], |lan| &lan.floating.addresses);
     let services = services::read(&mut document, addresses, report);
+    let hooks = hooks::read(&mut document, report);
+    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let calls = document.section("calls").map(|part| calls::read(part, report));
     if let Some(calls) = calls.as_ref().filter(|_| !links::have_addresses(&paths)) {
         report.at(
@@ -114,8 +116,6 @@ fn sections<'t>(
              write a [[link]] of kind = \"udp\", or remove the section",
         );
     }
-    let hooks = hooks::read(&mut document, report);
-    let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");

@@ -2,11 +2,10 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` who
-//! asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `leaving.rs` ends in
-//! order, `checks.rs` and `gateways.rs` ask over the LAN, `lists.rs` and `takeovers.rs` know what
-//! lives on the PBX and what lived on a dead host, `dead_man.rs` stops the database
-//! of a daemon that is no more.
+//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` tells
+//! who asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `lists.rs` and
+//! `takeovers.rs` know what lived on a dead host, `checks.rs` and `gateways.rs` ask over the LAN,
+//! `leaving.rs` ends in order, `dead_man.rs` stops the database of a daemon that is no more.
 
 pub mod alerts;
 mod answer;
@@ -54,8 +53,9 @@ use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
+use crate::adapters::systemd::Systemd;
 use crate::config::check::Seen;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Runner};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
 use crate::protocol::node::Setup;
@@ -78,6 +78,9 @@ use self::work::Work;
 
 /// Of the state directory: what the next life, or the dead man, must know about the services.
 const RECORDS: &str = "services";
+
+/// The unit of the daemon, as it is shipped.
+const DAEMON_UNIT: &str = "duotone.service";
 
 /// Where the configuration came from, to read it again.
 #[derive(Clone, Debug)]
@@ -204,8 +207,8 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             config: Mutex::new(config),
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
-        lists::begin(&shared, who);
         tokio::task::spawn_local(failback_hours::tend(Arc::clone(&shared), failback_open));
+        lists::begin(&shared, who);
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);
@@ -301,6 +304,37 @@ pub fn check_database(config: &Config) -> std::io::Result<Seen> {
     Ok(Seen { findings: said(findings), notes: said(notes) })
 }
 
+/// What systemd says of the units of services, for `config check`.
+///
+/// # Errors
+/// The system gives no runtime to ask with.
+pub fn check_units(config: &Config) -> std::io::Result<Seen> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut seen, systemd) = (Seen::default(), Systemd::default());
+    for service in &config.services {
+        let of = |said: String| format!("service {}: {said}", service.name);
+        match &service.runner {
+            Runner::Unit(unit) => {
+                let checked = async { systemd.unit(unit).await.check(DAEMON_UNIT).await };
+                match runtime.block_on(checked) {
+                    Ok((wrong, notes)) => {
+                        seen.findings.extend(wrong.map(of));
+                        seen.notes.extend(notes.into_iter().map(of));
+                    }
+                    Err(error) => seen.findings.push(of(format!("{unit} was not looked at: {error}"))),
+                }
+            }
+            Runner::Daemon if service.limits.memory.is_some() => seen.notes.push(of(
+                "limits.memory holds for a child of the daemon only where the memory controller is \
+                 on in its control group; write run = \"unit\""
+                    .to_owned(),
+            )),
+            Runner::Daemon | Runner::TransientUnit => {}
+        }
+    }
+    Ok(seen)
+}
+
 /// The dead man of an earlier life holds the lock for a moment each time that it looks whether a
 /// daemon has it; another daemon holds it for good.
 fn open_state(config: &Config) -> Result<StateFile, OpenError> {
@@ -318,7 +352,8 @@ fn open_state(config: &Config) -> Result<StateFile, OpenError> {
 fn own(config: &Config) -> Result<Option<owner::Held>, Refused> {
     let addresses = config.floating.addresses.iter().map(|(ip, _)| Resource::Address(*ip));
     let database = config.postgres.iter().map(|it| Resource::DataDirectory(it.data_dir.clone()));
-    let services = config.services.iter().map(|it| Resource::Command(it.command.clone()));
+    let commands = config.services.iter().filter(|it| !it.command.is_empty());
+    let services = commands.map(|it| Resource::Command(it.command.clone()));
     let all: Vec<Resource> = addresses.chain(database).chain(services).collect();
     match owner::hold(&all) {
         Err(Refused::Io(error)) => {

@@ -141,8 +141,8 @@ impl Pair {
         let here = self.world.here();
         let here = here.display();
         let at = |lines: &str| lines.replace("HERE", &here.to_string());
-        let (fence, pair, services) = (at(self.wanted.fence), at(pair), at(services));
-        let calls = at(self.wanted.calls);
+        let (fence, calls) = (at(self.wanted.fence), at(self.wanted.calls));
+        let (pair, services) = (at(pair), at(services));
         // A standby's eth0 that is down carries nothing.
         let ethernet = match mode.contains("\"down\"") {
             true => "",
