@@ -66,38 +66,51 @@ impl Following {
 /// Follows each takeover to its end.
 pub(super) async fn tend(shared: Arc<Shared>, calls: Arc<Calls>) {
     let mut following = Following::from(clock::now());
-    let mut was = None;
     let mut last = None;
     loop {
         sleep(LOOK_EVERY).await;
-        let authority = lists::authority(&shared);
-        if authority == Some(Authority::Active)
-            && let Some((at, term)) = taken(&shared).filter(|(at, _)| last != Some(*at))
-        {
-            last = Some(at);
-            following = Following::from(at);
-            note(&shared, term, at);
-            write(&shared).await;
-        } else if authority == Some(Authority::Active) && was != authority {
-            // Handed over in order: what the peer told of its time is over.
-            shared.lists.take_peers();
+        match lists::authority(&shared) {
+            Some(Authority::Active) => {}
+            Some(Authority::Standby) if lose(&shared) => {
+                write(&shared).await;
+                continue;
+            }
+            Some(_) | None => continue,
         }
-        if authority == Some(Authority::Standby) && lose(&shared) {
-            write(&shared).await;
+        match came(&shared) {
+            Came::Taken(at, term) if last != Some(at) => {
+                last = Some(at);
+                following = Following::from(at);
+                note(&shared, term, at);
+                write(&shared).await;
+            }
+            Came::Taken(..) | Came::Unknown => {}
+            Came::InOrder => drop(shared.lists.take_peers()),
         }
-        was = authority;
-        if authority == Some(Authority::Active) {
-            look(&shared, &calls, &mut following).await;
-        }
+        look(&shared, &calls, &mut following).await;
     }
 }
 
-/// The takeover from a silent peer by which this node serves, when it has come to its end.
-fn taken(shared: &Shared) -> Option<(Instant, Option<String>)> {
+/// How this node came to serve.
+enum Came {
+    /// By a takeover from a silent peer, which ended then, under this term.
+    Taken(Instant, Option<String>),
+    /// With the peer's knowledge: what it told of its time in the role is over.
+    InOrder,
+    /// The change is not complete in the journal yet.
+    Unknown,
+}
+
+fn came(shared: &Shared) -> Came {
     let journal = shared.journal.lock().unwrap_or_else(PoisonError::into_inner);
-    let change = journal.timeline.change()?;
-    let hard = change.kind == ChangeKind::Takeover && change.outcome == Some("serves");
-    hard.then_some((change.ended?, change.term.map(|term| term.to_string())))
+    let Some(change) = journal.timeline.change() else { return Came::Unknown };
+    match (change.kind, change.outcome, change.ended) {
+        (ChangeKind::Takeover, Some("serves"), Some(at)) => {
+            Came::Taken(at, change.term.map(|term| term.to_string()))
+        }
+        (ChangeKind::Takeover, _, _) => Came::Unknown,
+        (_, _, _) => Came::InOrder,
+    }
 }
 
 /// Writes down what the peer last told.

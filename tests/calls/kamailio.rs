@@ -192,11 +192,12 @@ fn a_real_kamailio_lists_its_calls_and_phones() {
     lab.start("kamailio.log", "/usr/sbin/kamailio", &words);
     assert_eq!(lab.list("calls"), Listing::default());
     let scenario = |name: &str| format!("{}/src/lab/sipp/{name}.xml", env!("CARGO_MANIFEST_DIR"));
+    let (enrol_xml, long_xml) = (scenario("enrol"), scenario("long"));
     let sipp = |port| ["-nostdin", "-i", "127.0.0.1", "-p", port, "-sf"];
     lab.start("desk.log", "sipp", &[&sipp("5071")[..], &[&scenario("desk")]].concat());
     // Registered again and again until Kamailio is up: 2 phones, once each.
     soon("two phones are registered", || {
-        let words = [&sipp("5066")[..], &[&scenario("enrol"), "-m", "2", "192.0.2.10"]].concat();
+        let words = [&sipp("5066")[..], &[&enrol_xml, "-m", "2", "192.0.2.10"]].concat();
         lab.start("enrol.log", "sipp", &words);
         let mut enrol = lab.running.pop().expect("just started");
         soon("sipp ends", || enrol.try_wait().unwrap().is_some());
@@ -208,7 +209,7 @@ fn a_real_kamailio_lists_its_calls_and_phones() {
     let expires: jiff::Timestamp = phones.entries[0]["expires"].as_str().unwrap().parse().unwrap();
     let left = expires.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((3000..=3600).contains(&left), "3600 s from the registration: {left} s");
-    let long = [&sipp("5067")[..], &[&scenario("long"), "-m", "1", "-cid_str", "live-%u"]].concat();
+    let long = [&sipp("5067")[..], &[&long_xml, "-m", "1", "-cid_str", "live-%u"]].concat();
     lab.start("long.log", "sipp", &[&long[..], &["192.0.2.10"]].concat());
     soon("the call is up", || lab.list("calls").entries.len() == 1);
     let call = &lab.list("calls").entries[0];
