@@ -123,6 +123,31 @@ fn every_part_of_the_status_is_shown_and_none_is_needed() {
 }
 
 #[test]
+fn who_is_asked_over_the_network_is_shown_with_the_answer() {
+    let asked = |name: &str, grade: &str, answer: Value| {
+        json!({"name": name, "asks": "sip-tcp 192.0.2.10:5060", "grade": grade, "answer": answer,
+            "asked_ms": 312, "warning": null})
+    };
+    let mut data = standby();
+    data["remote_checks"] = json!({"asking": true, "trigger": "any", "grade": "failed",
+        "checks": [asked("x", "failed", json!("refused")), asked("y", "unknown", Value::Null)]});
+    data["gateways"] = json!([asked("itsp", "good", json!("answered after 0.6 ms"))]);
+    data["gateways"][0]["warning"] = json!("NOT ON THE LAN");
+    let page = status(&data);
+    for wanted in [
+        "remote check       sip-tcp 192.0.2.10:5060, FAILED, refused, 312 ms ago\n",
+        "remote check       sip-tcp 192.0.2.10:5060, unknown, 312 ms ago\n",
+        "gateway itsp       sip-tcp 192.0.2.10:5060, good, answered after 0.6 ms, 312 ms ago, NOT ON",
+    ] {
+        assert!(page.contains(wanted), "{wanted}\nin {page}");
+    }
+    data["remote_checks"] = json!({"asking": false, "checks": []});
+    assert!(status(&data).contains("remote checks      not asking: only a standby does"));
+    data["remote_checks"] = Value::Null;
+    assert!(!status(&data).contains("remote check"));
+}
+
+#[test]
 fn explain_lists_evidence_and_consequence() {
     let page = explain(&json!({"peer": "pbx-b", "evidence": ["lease runs for 180 ms"],
         "if_peer_died": ["ask the LAN", "go lone after 3 s"], "blocking": []}));

@@ -164,7 +164,10 @@ fn each_mistake_about_remote_checks_says_what_to_write() {
         ("[remote_checks]\n".to_owned(), "asks nothing; write [[remote_checks.probe]]"),
         (format!("[remote_checks]\ntrigger = \"one\"\n{one}"), "\"any\", \"all\""),
         (format!("[remote_checks]\nretries = -1\n{one}"), "from 0 to 999"),
-        (format!("[remote_checks]\nretry = 1\n{one}"), "did you mean \"retries\"?"),
+        (
+            format!("[remote_checks]\nretry = 1\n{one}"),
+            "unknown key \"retry\"; known here: interval, trigger",
+        ),
         (format!("{one}every = \"1s\"\n"), "[[remote_checks.probe]]: unknown key \"every\""),
         (format!("[[remote_checks]]\n{one}"), "remote_checks"),
     ] {
@@ -189,7 +192,7 @@ fn gateways_are_read_and_each_mistake_is_told() {
         ("[[gateway]]\n".to_owned(), "name is missing; write name = \"itsp\""),
         ("[[gateway]]\nname = \"a\"\n".to_owned(), "kind is missing; write kind = \"arp\""),
         (format!("{arp}{arp}"), "two gateways are named \"switch\""),
-        (arp.replace("arp", "arping"), "did you mean \"arp\"?"),
+        (arp.replace("arp", "arping"), "write one of \"arp\", \"tcp\", \"sip-udp\""),
         (arp.replace("192.0.2.2", "198.51.100.1"), "is outside of 192.0.2.10/24"),
         (arp.replace("192.0.2.2", "192.0.2.10"), "is a floating address; name another host"),
         (format!("{arp}timeout = \"1s\"\n"), "unknown key \"timeout\""),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use duotone::adapters::hook::{Ending, Ran, run};
 use duotone::adapters::process::Exit;
+use duotone::config::check::live;
 use duotone::config::{Config, Hook, HookEvent};
 
 /// Longer than anything here takes on a busy machine.
@@ -116,6 +117,21 @@ fn what_is_wrong_with_a_hook_is_said_with_the_fix() {
     assert!(twice.contains("two hooks are named \"trunk\""), "{twice}");
 }
 
+#[test]
+fn config_check_looks_for_the_program_and_the_user() {
+    let text = format!("{PAIR}{HOOK}")
+        .replace("/bin/sh", "/nowhere/hook")
+        .replace("\"nobody\"", "\"no-such-user\"");
+    let found: Vec<String> = live(&parse(&text).expect("valid"))
+        .iter()
+        .map(ToString::to_string)
+        .filter(|finding| finding.starts_with("hook trunk: "))
+        .collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("/nowhere/hook is not a program on this host"), "{found:?}");
+    assert!(found[1].contains("no user \"no-such-user\""), "{found:?}");
+}
+
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -170,7 +186,10 @@ fn it_has_the_capabilities_that_are_named_and_no_others() {
     let caps = |hook: &Hook| -> Vec<String> {
         let ran = ran(hook);
         assert!(ran.result.is_good(), "{ran:?}");
-        ran.output.iter().filter_map(|line| Some(line.split_once(":\t")?.1.to_owned())).collect()
+        ran.output
+            .iter()
+            .filter_map(|line| Some(line.split_whitespace().nth(1)?.to_owned()))
+            .collect()
     };
     assert_eq!(caps(&hook), ["0000000000000000"; 3]);
     let named = HOOK.to_owned() + "capabilities = [\"CAP_NET_BIND_SERVICE\", \"CAP_BPF\"]\n";
@@ -337,7 +356,7 @@ fn provider(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
         let mut request = Vec::new();
         let mut buffer = [0; 4096];
         // What curl sends last is the form, whose last field is the reason.
-        while !String::from_utf8_lossy(&request).contains("reason=") {
+        while !String::from_utf8_lossy(&request).contains("silent") {
             let read = stream.read(&mut buffer).expect("the request");
             assert!(read > 0, "cut off: {}", String::from_utf8_lossy(&request));
             request.extend_from_slice(&buffer[..read]);

@@ -2,7 +2,6 @@
 //! answered; whether it is tried again is not decided here.
 
 mod mail;
-mod tls;
 mod webhook;
 
 use std::time::{Duration, SystemTime};
@@ -16,8 +15,6 @@ use crate::logging::Syslog;
 
 /// The longest text, in characters: it is a mail's subject.
 const LONGEST: usize = 300;
-/// A try takes no longer, whatever the server does or does not do.
-const TRY: Duration = Duration::from_secs(20);
 
 /// What people are told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -145,14 +142,14 @@ impl Channel {
         }
     }
 
-    /// Sends it once; what the server answered. Ends within [`TRY`].
+    /// Sends it once; what the server answered. Ends within `limit`.
     ///
     /// # Errors
     /// What did not work, with the server's own words where it said some.
-    pub async fn send(&mut self, alert: &Alert) -> Result<String, Failed> {
+    pub async fn send(&mut self, alert: &Alert, limit: Duration) -> Result<String, Failed> {
         let sent = async {
             match self {
-                Channel::Mail(mail, transport) => mail::send(mail, transport, alert).await,
+                Channel::Mail(mail, transport) => mail::send(mail, transport, alert, limit).await,
                 Channel::Webhook(hook, client) => webhook::send(hook, client, alert).await,
                 Channel::Syslog(syslog) => syslog
                     .alert(alert.severity, &alert.headline())
@@ -160,8 +157,8 @@ impl Channel {
                     .map_err(Failed::now),
             }
         };
-        let silent = |_| Failed::now(format!("no answer within {} s", TRY.as_secs()));
-        timeout(TRY, sent)
+        let silent = |_| Failed::now(format!("no answer within {limit:?}"));
+        timeout(limit, sent)
             .await
             .map_err(silent)?
             .map_err(|failed| Failed { why: Alert::one_line(&failed.why), ..failed })

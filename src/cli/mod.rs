@@ -6,13 +6,16 @@ pub mod render;
 
 mod alerts;
 mod ask;
+mod calls;
 mod check;
 mod client;
 mod draw;
 mod fence;
 mod history;
 mod hooks;
+mod idle;
 mod keygen;
+mod live;
 mod orders;
 mod pacemaker;
 mod parts;
@@ -113,9 +116,9 @@ enum Verb {
         reason: Option<String>,
     },
     /// Hand the role to the standby, and lose nothing; run it on the node that serves
-    Switchover(Why),
+    Switchover(Move),
     /// The same, back to the preferred node
-    Failback(Why),
+    Failback(Move),
     /// Leave the pair for a stated time, also over restarts; the node comes back by itself
     #[command(subcommand)]
     Maintenance(orders::Maintenance),
@@ -129,6 +132,17 @@ enum Verb {
     History(history::History),
     /// One of them as a picture: where the milliseconds went
     Timeline(history::Timeline),
+    /// The calls that are up; what a takeover cut
+    Calls(calls::Calls),
+    /// The phones that are registered; who is back after a takeover
+    Endpoints {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what lives on a PBX, one JSON object a line (asks no daemon; for [calls])
+    #[command(subcommand)]
+    Live(live::Live),
     /// Write what the core was given in the last minute to a file, as it is done by itself around
     /// every change of role
     Record,
@@ -181,6 +195,15 @@ struct Why {
     /// Why, for the log and the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// Why and when the role is to be moved.
+#[derive(Args, Debug)]
+struct Move {
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    when: idle::When,
 }
 
 #[derive(Subcommand, Debug)]
@@ -244,6 +267,10 @@ pub fn main(parts: &Parts) -> ExitCode {
 
 fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Error> {
     let order = |verb: &str, reason| orders::order(&options.socket(), verb, reason);
+    let moved = |verb: &str, Move { why, when }| match idle::wait(&options.socket(), &when)? {
+        Exit::Ok => order(verb, why.reason),
+        not_idle => Ok(not_idle),
+    };
     let source = || history::Source {
         socket: options.socket(),
         config: options.config(),
@@ -269,14 +296,17 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Status { json } => ask::status(&options.socket(), json),
         Verb::IsActive => ask::is_active(&options.socket()),
         Verb::Failover { force, reason } => ask::failover(&options.socket(), force, reason),
-        Verb::Switchover(Why { reason }) => order("switchover", reason),
-        Verb::Failback(Why { reason }) => order("failback", reason),
+        Verb::Switchover(asked) => moved("switchover", asked),
+        Verb::Failback(asked) => moved("failback", asked),
         Verb::Recover(Why { reason }) => order("recover", reason),
         Verb::Leave(Why { reason }) => order("leave", reason),
         Verb::Return(Why { reason }) => order("return", reason),
         Verb::Maintenance(what) => orders::maintenance(&options.socket(), what),
         Verb::History(asked) => history::list(&asked, &source()),
         Verb::Timeline(asked) => history::draw(&asked, &source()),
+        Verb::Calls(asked) => calls::calls(&options.socket(), &asked),
+        Verb::Endpoints { json } => calls::endpoints(&options.socket(), json),
+        Verb::Live(asked) => live::list(&asked),
         Verb::Record => ask::record(&options.socket()),
         Verb::Replay(asked) => replay::perform(&asked),
         Verb::PacemakerConfig { pcs } => {

@@ -186,6 +186,20 @@ fn programs(config: &Config) -> Vec<Finding> {
             program(what, Path::new(path));
         }
     }
+    for hook in &config.hooks {
+        if let Some(path) = hook.command.first() {
+            program(&format!("hook {}", hook.name), Path::new(path));
+        }
+    }
+    if let Some(calls) = &config.calls {
+        for (key, command) in
+            [("live", &calls.live), ("endpoints", &calls.endpoints), ("close", &calls.close)]
+        {
+            if let Some(path) = command.as_ref().and_then(|words| words.first()) {
+                program(&format!("[calls] {key}"), Path::new(path));
+            }
+        }
+    }
     for device in config.fence.iter().flat_map(|fence| &fence.devices) {
         program(&format!("fence {}", device.name), &device.agent);
     }
@@ -204,6 +218,9 @@ fn programs(config: &Config) -> Vec<Finding> {
         if let Some(name) = &service.user {
             user(format!("service {}", service.name), name);
         }
+    }
+    for hook in &config.hooks {
+        user(format!("hook {}", hook.name), &hook.user);
     }
     for (what, command) in commands {
         if let Some(name) = &command.user {

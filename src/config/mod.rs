@@ -14,6 +14,7 @@ pub mod preset;
 pub mod unit;
 
 mod alerts;
+mod calls;
 mod checks;
 mod database;
 mod document;
@@ -42,6 +43,7 @@ use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
 pub use alerts::{AlertKind, AlertSyslog, Alerts, Mail, MailTls, Webhook};
+pub use calls::Calls;
 pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
@@ -103,6 +105,8 @@ pub struct Config {
     pub hooks: Vec<Hook>,
     /// Who is told of what; `None` for nobody.
     pub alerts: Option<Alerts>,
+    /// How calls and registrations are followed; `None` when they are not.
+    pub calls: Option<Calls>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }

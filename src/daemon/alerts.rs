@@ -21,7 +21,10 @@ use crate::adapters::clock;
 use crate::config::{AlertKind, Config};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::Term;
-use crate::protocol::time::Instant;
+use crate::protocol::time::{Duration, Instant};
+
+/// One try takes no longer, whatever the server does or does not do.
+const TRY: Duration = Duration::from_secs(20);
 
 /// What a comparison found worth telling.
 pub type News = (AlertKind, Severity, String);
@@ -171,7 +174,7 @@ pub fn test(config: &Config) -> std::io::Result<Option<Value>> {
     let answers = runtime.block_on(async {
         let mut answers = Vec::new();
         for mut channel in alert::Channel::all(alerts) {
-            let answer = channel.send(&alert).await;
+            let answer = channel.send(&alert, TRY).await;
             answers.push(json!({
                 "channel": channel.name(),
                 "sent": answer.is_ok(),

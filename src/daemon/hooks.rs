@@ -105,7 +105,8 @@ impl Hooks {
 
     /// Tells every hook that wants to know, soon and in order.
     pub fn tell(&mut self, event: HookEvent, view: &View<'_>) {
-        if !self.desk.hooks().iter().any(|hook| hook.on.contains(&event)) {
+        let wanted = self.desk.hooks().iter().any(|hook| hook.on.contains(&event));
+        if !wanted || self.desk.queue.is_closed() {
             return;
         }
         let occasion = Occasion { event, variables: self.about.variables(event, view) };

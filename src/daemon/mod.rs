@@ -2,10 +2,10 @@
 //!
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
-//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` who
-//! asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `leaving.rs` ends in
-//! order, `checks.rs` and `gateways.rs` ask over the LAN, `dead_man.rs` stops the database
-//! of a daemon that is no more.
+//! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` tells
+//! who asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `lists.rs` and
+//! `takeovers.rs` know what lived on a dead host, `checks.rs` and `gateways.rs` ask over the LAN,
+//! `leaving.rs` ends in order, `dead_man.rs` stops the database of a daemon that is no more.
 
 pub mod alerts;
 mod answer;
@@ -23,6 +23,7 @@ mod history;
 pub mod hooks;
 mod journal;
 mod leaving;
+mod lists;
 mod maintenance;
 mod offers;
 mod orders;
@@ -30,6 +31,7 @@ mod recorder;
 mod recover;
 mod reload;
 mod status;
+mod takeovers;
 mod telling;
 mod timeline;
 mod watchdog;
@@ -45,6 +47,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapters::clock;
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
+use crate::adapters::live::Who;
 use crate::adapters::owner::{self, Refused, Resource};
 use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
@@ -127,6 +130,8 @@ pub(crate) struct Shared {
     pub services: Services,
     pub post: Post,
     pub maintenance: Mutex<Option<maintenance::Running>>,
+    pub lists: lists::Lists,
+    pub takeovers: takeovers::Takeovers,
 }
 
 impl Shared {
@@ -168,6 +173,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let _owned = own(&config)?;
     let setup = setup(&config, &state)?;
     let identity = identity(&config, setup.session)?;
+    let who = Who { node: config.me, pair: identity.pair, keys: identity.keys.clone() };
     let witness =
         (!config.witness.is_empty()).then(|| WitnessLink::open(&config.witness, identity.clone()));
     let exchange = Exchange::new(Links::open(&config.links), identity, config.timing.late_after);
@@ -196,10 +202,13 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             post: pulse.post(),
             source,
             maintenance: Mutex::new(running),
+            lists: lists::Lists::new(),
+            takeovers: Mutex::new(takeovers::at_start(&config.state_dir)),
             config: Mutex::new(config),
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
         tokio::task::spawn_local(failback_hours::tend(Arc::clone(&shared), failback_open));
+        lists::begin(&shared, who);
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);

@@ -42,7 +42,8 @@ pub fn ask(link: &Link, addresses: &[IpAddr], references: &[IpAddr]) -> io::Resu
     for round in 0..ROUNDS.max(REFERENCE_ROUNDS) {
         let silent: Vec<IpAddr> =
             references.iter().filter(|one| !heard.answered.contains(one)).copied().collect();
-        if heard.holder.is_some() || (round >= ROUNDS && silent.is_empty()) {
+        let asked = addresses.is_empty() || round >= ROUNDS;
+        if heard.holder.is_some() || (asked && silent.is_empty()) {
             break;
         }
         if round < ROUNDS {
@@ -89,7 +90,8 @@ fn listen(
             }
         }
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || heard.holder.is_some() {
+        let all = topics.floating.is_empty() && heard.answered.len() == topics.references.len();
+        if left.is_zero() || heard.holder.is_some() || all {
             return Ok(());
         }
         let mut ready: Vec<PollFd<'_>> =

@@ -69,7 +69,7 @@ fn alert() -> Alert {
 
 fn send(channel: &mut Channel) -> Result<String, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(channel.send(&alert()))
+    runtime.block_on(channel.send(&alert(), PATIENCE))
 }
 
 /// Why it was not taken, and whether that is for good.
@@ -108,7 +108,9 @@ impl Scratch {
         let openssl = |words: &[&str], files: &[(&str, &Path)]| {
             let mut command = Command::new("openssl");
             command.args(words);
-            files.iter().for_each(|(option, file)| drop(command.arg(option).arg(file)));
+            for (option, file) in files {
+                command.arg(option).arg(file);
+            }
             let made = command.output().expect("openssl starts");
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         };

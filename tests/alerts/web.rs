@@ -125,8 +125,8 @@ fn only_a_success_is_one() {
     // It has answered for the last time.
     let (why, for_good) = refused(&mut channel);
     assert!(!for_good && !why.contains("/alerts"), "without the address: {why}");
-    let secret = hook(&server.url("http"), "headers_file = \"/nowhere/headers\"");
-    let (why, _) = refused(&mut { secret });
+    let mut secret = hook(&server.url("http"), "headers_file = \"/nowhere/headers\"");
+    let (why, _) = refused(&mut secret);
     assert!(why.contains("/nowhere/headers does not exist"), "{why}");
 }
 

@@ -146,7 +146,10 @@ fn gateways(pair: &Pair) {
         let explained = pair.ask(node, &["explain"]).out;
         assert!(explained.contains("gateway nowhere: "), "{explained}");
         // The role brings the default route: only the active node has one.
-        let warned = page.contains("NOT ON THE LAN, and no route leads to it");
-        assert_eq!(warned, pair.status(node)["role"] == "standby", "{page}");
+        soon("only the standby misses the way", || {
+            let page = pair.ask(node, &["status"]).out;
+            let warned = page.contains("NOT ON THE LAN, and no route leads to it");
+            warned == (pair.status(node)["role"] == "standby")
+        });
     }
 }

@@ -31,7 +31,8 @@ impl Authority {
         std::fs::write(dir.join("serial"), "01\n").unwrap();
         let authority = Authority { dir };
         authority.openssl(&format!(
-            "req -x509 {KEY} -keyout ca.key -out ca.pem -subj /CN={name} -days 30 -config config"
+            "req -x509 {KEY} -keyout ca.key -out ca.pem -subj /CN={name} -days 30 -config config \
+             -addext basicConstraints=critical,CA:TRUE"
         ));
         Some(authority)
     }

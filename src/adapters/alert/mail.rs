@@ -1,6 +1,7 @@
 //! An alert as a mail, over SMTP (RFC 5321) to one server.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::Error;
@@ -9,13 +10,18 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use super::{Alert, Failed, TRY, aside, rfc3339};
+use super::{Alert, Failed, aside, rfc3339};
 use crate::config::{Mail, MailTls, password};
 
 /// Made at the first alert.
 pub type Transport = Option<Tls>;
 
-pub async fn send(mail: &Mail, tls: &mut Transport, alert: &Alert) -> Result<String, Failed> {
+pub async fn send(
+    mail: &Mail,
+    tls: &mut Transport,
+    alert: &Alert,
+    limit: Duration,
+) -> Result<String, Failed> {
     let message = message(mail, alert)?;
     let tls = match tls {
         Some(tls) => tls.clone(),
@@ -27,7 +33,7 @@ pub async fn send(mail: &Mail, tls: &mut Transport, alert: &Alert) -> Result<Str
     let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
         .port(mail.port)
         .tls(tls)
-        .timeout(Some(TRY))
+        .timeout(Some(limit))
         .hello_name(ClientId::Domain(alert.node.clone()));
     if let Some((user, file)) = mail.login.clone() {
         let password = aside(move || password::read(&file).map_err(Failed::now)).await?;

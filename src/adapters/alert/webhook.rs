@@ -1,14 +1,19 @@
 //! An alert as the JSON body of an HTTP POST.
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 
-use super::{Alert, Failed, aside, tls};
-use crate::config::{Webhook, headers};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::{Alert, Failed, aside};
+use crate::adapters::tls;
+use crate::config::{Tls, Webhook, headers};
 
 /// Of what a server says beside its refusal, so much is told.
 const WORDS: usize = 200;
@@ -43,25 +48,28 @@ pub async fn send(hook: &Webhook, client: &mut Client, alert: &Alert) -> Result<
     Err(Failed { why: format!("{status}{words}"), for_good: for_good(status) })
 }
 
-fn build(with_tls: bool, ca: Option<&std::path::Path>) -> Result<reqwest::Client, Failed> {
+fn build(with_tls: bool, ca: Option<&Path>) -> Result<reqwest::Client, Failed> {
     // A redirect would send what the headers hold to somebody else; a kept connection would be
     // found dead when it is needed.
-    let mut builder =
+    let builder =
         reqwest::Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0);
-    if with_tls {
-        builder = builder.tls_backend_preconfigured(tls::client(ca)?);
+    let trusts = if with_tls {
+        let tls = Tls { ca: ca.map(Path::to_owned), server_name: None, verify: true };
+        tls::client_config(&tls).map_err(Failed::now)?
     } else {
         // It wants one even where nothing is encrypted.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(Failed::now)?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        builder = builder.tls_backend_preconfigured(config);
-    }
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    };
     let agent = concat!("duotone/", env!("CARGO_PKG_VERSION"));
-    builder.user_agent(agent).build().map_err(|error| Failed::now(causes(&error)))
+    builder
+        .tls_backend_preconfigured(trusts)
+        .user_agent(agent)
+        .build()
+        .map_err(|error| Failed::now(causes(&error)))
 }
 
 /// What would be answered the same again (RFC 9110 §15.5), but for "later" and "too often".

@@ -222,11 +222,15 @@ async fn from_disk<T: Send + 'static>(
     let reading = async {
         // Never closed.
         let permit = READERS.acquire().await.ok()?;
-        let reading = move || (read(), drop(permit));
+        let reading = move || {
+            let read = read();
+            drop(permit);
+            read
+        };
         tokio::task::spawn_blocking(reading).await.ok()
     };
     match timeout(limit, reading).await {
-        Ok(Some((read, ()))) => read.map_err(CouldNotRun::File),
+        Ok(Some(read)) => read.map_err(CouldNotRun::File),
         Ok(None) | Err(_) => Err(CouldNotRun::File("the disk does not answer".into())),
     }
 }

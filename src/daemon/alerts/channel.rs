@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::TRY;
 use crate::adapters::alert::{self, Alert, rfc3339};
 use crate::daemon::backlog::Backlog;
 
@@ -120,7 +121,7 @@ impl Desk {
     async fn deliver(&self, channel: &mut alert::Channel, waiting: Waiting) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let failed = match channel.send(&waiting.alert).await {
+            let failed = match channel.send(&waiting.alert, TRY).await {
                 Ok(answer) => return self.sent(answer),
                 Err(failed) => failed,
             };

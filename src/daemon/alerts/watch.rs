@@ -201,11 +201,11 @@ impl Watch {
         let kind = if damaged { AlertKind::State } else { AlertKind::Held };
         match self.held.see(held, view.at, HELD_FOR) {
             Turn::Begins => news.push((kind, Critical, format!("is HELD: {why}{advice}"))),
-            Turn::Ends => {
+            Turn::Ends if status.authority != Authority::Held => {
                 let text = format!("is no longer held, it is {}: {why}", status.authority);
                 news.push((AlertKind::Held, Info, text));
             }
-            Turn::Nothing => {}
+            Turn::Ends | Turn::Nothing => {}
         }
         let waits = match status.authority {
             Authority::Joining | Authority::Standby | Authority::Asking => {
@@ -351,3 +351,6 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
