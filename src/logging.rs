@@ -65,7 +65,7 @@ pub fn start(syslog: bool) -> Result<(), Error> {
 
 /// Whether standard error is the journal's: `JOURNAL_STREAM` names its device and inode
 /// (systemd.exec(5)), and a child whose stderr was redirected inherits the variable all the same.
-fn under_journal() -> bool {
+pub fn under_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(about) = std::fs::metadata("/proc/self/fd/2") else { return false };
     stream == format!("{}:{}", about.dev(), about.ino())

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         run,
         dead_man,
         release,
-        database,
+        stop_units: |state_dir| daemon::dead_man::stop_units(state_dir).map_err(Error::other),
+        host,
         fence: |config| daemon::fence::ask(config).map_err(Error::other),
         hook: |hook, variables| daemon::hooks::by_hand(hook, variables).map_err(Error::other),
         alerts: |config| daemon::alerts::test(config).map_err(Error::other),
@@ -72,11 +73,21 @@ fn release(config: &Config) -> Result<String, Error> {
     }
 }
 
-fn database(config: &Config) -> Seen {
-    daemon::check_database(config).unwrap_or_else(|error| Seen {
-        findings: vec![format!("the database was not looked at: {error}")],
-        notes: Vec::new(),
-    })
+fn host(config: &Config) -> Seen {
+    let mut all = Seen::default();
+    for (what, seen) in [
+        ("the database", daemon::check_database(config)),
+        ("the units of services", daemon::check_units(config)),
+    ] {
+        match seen {
+            Ok(seen) => {
+                all.findings.extend(seen.findings);
+                all.notes.extend(seen.notes);
+            }
+            Err(error) => all.findings.push(format!("{what}: not looked at: {error}")),
+        }
+    }
+    all
 }
 
 fn demo(asked: &Demo) -> Result<Exit, Error> {

@@ -64,6 +64,12 @@ fn play(mode: &str, scenarios: &[Scenario]) {
         if name != "split-lan" {
             assert_eq!(run["records"]["missing"], 0, "{name}: {run}");
         }
+        if name == "power-off" {
+            let whole = serde_json::json!({
+                "registered": 20, "reachable": 20, "calls": 10, "changed": 10, "ended": 10
+            });
+            assert_eq!(run["survived"], whole, "phones and calls of before: {run}");
+        }
         if !["split-lan", "freeze", "pause"].iter().any(|one| name == one) {
             assert_eq!(run["ownership"]["overlap_ms"], 0.0, "{name}: {run}");
         }

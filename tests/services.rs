@@ -189,7 +189,7 @@ async fn a_mute_service_fails_its_probe_and_a_frozen_one_can_be_stopped() {
     // would be failure.
     let options =
         probe(ProbeKind::Sip(SipProbe::new(([127, 0, 0, 1], port).into(), Transport::Udp)));
-    sip.probes = vec![Probe { interval: ms(300), grace: ms(900), ..options }];
+    sip.probes = vec![Probe { interval: ms(300), grace: ms(20_000), ..options }];
     let services = Services::supervise(vec![sip], scratch.0.join("run"));
     services.set_goal(Serve);
     let first = report(&services, |seen| seen.critical != Grade::Unknown).await;

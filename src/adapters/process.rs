@@ -2,8 +2,11 @@
 //!
 //! The leader is reaped only after its whole session was seen gone. Until then the kernel cannot
 //! give its number away, so no signal can reach a stranger. The daemon's death sends the leader
-//! SIGTERM; what an earlier life left behind is found by its record and stopped.
+//! SIGTERM; what an earlier life left behind is found by its record and stopped. Where the host
+//! allows it, a service has a control group of its own, in which nobody can hide.
 
+pub mod cgroup;
+mod confine;
 pub mod once;
 pub mod output;
 pub mod record;
@@ -20,6 +23,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::unix::AsyncFd;
 
+use self::cgroup::Cgroup;
 use self::session::Session;
 use crate::config::Service;
 
@@ -90,8 +94,15 @@ impl Process {
     /// # Errors
     /// Names what failed; nothing runs then.
     pub async fn start(service: &Service, records: &Path) -> Result<Process, StartError> {
-        let child = starter::start(service).await?;
-        match Process::watch(service, &child, records) {
+        let group = Cgroup::make(&service.name);
+        let child = match starter::start(service, group.clone()).await {
+            Ok(child) => child,
+            Err(error) => {
+                group.iter().for_each(remove);
+                return Err(error);
+            }
+        };
+        match Process::watch(service, &child, group, records) {
             Ok(process) => {
                 for pipe in [child.stdout, child.stderr] {
                     output::log(pipe, service.name.clone()).map_err(StartError::Watch)?;
@@ -105,13 +116,18 @@ impl Process {
         }
     }
 
-    fn watch(service: &Service, child: &starter::Child, records: &Path) -> io::Result<Process> {
+    fn watch(
+        service: &Service,
+        child: &starter::Child,
+        group: Option<Cgroup>,
+        records: &Path,
+    ) -> io::Result<Process> {
         // Not reaped by anyone but us, so it is there to be seen even when it has ended already.
         let seen = session::seen(child.pid)?.ok_or(io::Error::from_raw_os_error(libc::ESRCH))?;
-        let session = Session { id: child.pid, started: seen.started };
+        let session = Session { id: child.pid, started: seen.started, group };
         let leader = session::open(session.id, session.started)?;
         let leader = starter::watch(leader)?;
-        if let Err(error) = record::write(records, &service.name, session) {
+        if let Err(error) = record::write(records, &service.name, &session) {
             // A full disk must not keep the PBX down. What is lost is only that a later daemon
             // finds this process if it should survive its death signal.
             tracing::warn!(service = service.name, %error, "cannot record the process");
@@ -134,7 +150,7 @@ impl Process {
     /// SIGTERM to the whole session, SIGKILL after `grace`; returns when all of it was **seen**
     /// gone, however long that takes. `obstacle` is told what is in the way.
     pub async fn stop(&mut self, grace: Duration, obstacle: impl FnMut(String)) {
-        end(self.session, grace, obstacle).await;
+        end(&self.session, grace, obstacle).await;
         let reaped = waitid(
             WaitId::PidFd(self.leader.get_ref().as_fd()),
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
@@ -151,6 +167,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.gone {
             kill_and_reap(self.session.id);
+            if let Some(group) = &self.session.group {
+                // As above: nothing is claimed.
+                let _ = group.kill().and_then(|()| group.remove());
+            }
         }
     }
 }
@@ -198,7 +218,8 @@ pub fn start_lasting(
     starter::start_lasting(service, output, move || {
         let me = rustix::process::getpid().as_raw_nonzero().get();
         let seen = session::seen(me)?.ok_or(io::ErrorKind::NotFound)?;
-        record::write(&records, &name, Session { id: me, started: seen.started })
+        let session = Session { id: me, started: seen.started, group: None };
+        record::write(&records, &name, &session)
     })
 }
 
@@ -221,7 +242,7 @@ pub async fn stop_leftover(
     match record::read(records, name) {
         Ok(Some(session)) => {
             tracing::info!(service = name, pid = session.id, "left over from an earlier life");
-            end(session, grace, obstacle).await;
+            end(&session, grace, obstacle).await;
             forget(records, name);
         }
         Ok(None) => forget(records, name),
@@ -236,10 +257,16 @@ fn forget(records: &Path, name: &str) {
     }
 }
 
+fn remove(group: &Cgroup) {
+    if let Err(error) = group.remove() {
+        tracing::warn!(group = %group.path().display(), %error, "cannot remove a control group");
+    }
+}
+
 /// How long to look on after a SIGKILL before saying that something is still there.
 const AFTER_KILL: Duration = Duration::from_secs(1);
 
-async fn end(session: Session, grace: Duration, mut obstacle: impl FnMut(String)) {
+async fn end(session: &Session, grace: Duration, mut obstacle: impl FnMut(String)) {
     let mut signal = Signal::TERM;
     let mut limit = grace;
     loop {
@@ -251,8 +278,13 @@ async fn end(session: Session, grace: Duration, mut obstacle: impl FnMut(String)
         if let Err(error) = signalled {
             obstacle(format!("cannot signal it: {error}"));
         }
+        if signal == Signal::KILL
+            && let Some(Err(error)) = session.group.as_ref().map(Cgroup::kill)
+        {
+            obstacle(format!("cannot kill its control group: {error}"));
+        }
         match session.gone_within(limit).await {
-            Ok(left) if left.is_empty() => return,
+            Ok(left) if left.is_empty() => return session.group.iter().for_each(remove),
             Ok(left) if signal == Signal::KILL => {
                 let pids: Vec<_> = left.iter().map(|process| process.pid).collect();
                 obstacle(format!("still there after SIGKILL: {pids:?}"));

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod ladder;
+mod running;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub use self::keeper::State;
 use self::keeper::{Keeper, Seen, Wish};
 use self::ladder::Ladder;
 use super::process;
-use crate::config::{RunOn, Service, Start};
+use super::systemd::{Systemd, record};
+use crate::config::{Limits, RunOn, Runner, Service, Start};
 use crate::protocol::event::{ServicesGoal, ServicesSeen};
 use crate::protocol::health::Grade;
 
@@ -71,13 +73,21 @@ impl Services {
     /// life.
     #[must_use]
     pub fn supervise(services: Vec<Service>, records: PathBuf) -> Services {
+        Services::supervise_under(services, records, Systemd::default())
+    }
+
+    /// The same with units of another systemd than this host's.
+    #[must_use]
+    pub fn supervise_under(services: Vec<Service>, records: PathBuf, systemd: Systemd) -> Services {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (seen_sender, seen) = watch::channel(None);
         let (status_sender, status) = watch::channel(Vec::new());
         let supervisor = Supervisor {
             keepers: Vec::new(),
             goal: None,
+            decided: false,
             records,
+            systemd,
             news: Arc::new(Notify::new()),
             all_cleared: watch::channel(false).0,
             waiting_for_stop: Vec::new(),
@@ -141,7 +151,10 @@ struct Kept {
 struct Supervisor {
     keepers: Vec<Kept>,
     goal: Option<ServicesGoal>,
+    /// Somebody has said what should run, or that nothing should.
+    decided: bool,
     records: PathBuf,
+    systemd: Systemd,
     news: Arc<Notify>,
     /// Nothing starts before nothing is left of an earlier life.
     all_cleared: watch::Sender<bool>,
@@ -180,7 +193,11 @@ impl Supervisor {
             tracing::error!(%error, "cannot see what an earlier life left behind");
             Vec::new()
         });
-        for name in left {
+        let units = record::all(&self.records).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot see which units an earlier life has started");
+            Vec::new()
+        });
+        for name in left.into_iter().chain(units.into_iter().map(|(name, _)| name)) {
             if !self.keepers.iter().any(|kept| kept.service.name == name) {
                 self.add(unconfigured(name), false);
             }
@@ -195,7 +212,7 @@ impl Supervisor {
         match order {
             Order::Goal(goal) => {
                 let another = self.goal != Some(goal);
-                self.goal = Some(goal);
+                (self.goal, self.decided) = (Some(goal), true);
                 self.wish(another);
                 return true;
             }
@@ -204,7 +221,7 @@ impl Supervisor {
                 self.wish(false);
             }
             Order::StopAll(done) => {
-                self.goal = None;
+                (self.goal, self.decided) = (None, true);
                 self.wish(false);
                 self.waiting_for_stop.push(done);
             }
@@ -235,12 +252,13 @@ impl Supervisor {
 
     fn add(&mut self, service: Service, configured: bool) {
         let service = Arc::new(service);
-        let (wish, wished) =
-            watch::channel(Wish { number: 0, run: false, service: Arc::clone(&service) });
+        let wish = Wish { number: 0, run: false, undecided: true, service: Arc::clone(&service) };
+        let (wish, wished) = watch::channel(wish);
         let (shown, seen) = watch::channel(Seen::nothing());
         let keeper = Keeper {
             name: service.name.clone(),
             records: self.records.clone(),
+            systemd: self.systemd.clone(),
             wish: wished,
             seen: shown,
             news: Arc::clone(&self.news),
@@ -258,10 +276,13 @@ impl Supervisor {
             let run = self.wanted(kept);
             kept.wish.send_if_modified(|wish| {
                 let same_service = Arc::ptr_eq(&wish.service, &kept.service);
-                if wish.run == run && same_service && !(run && another_goal) {
+                let undecided = !self.decided;
+                let same = wish.run == run && wish.undecided == undecided && same_service;
+                if same && !(run && another_goal) {
                     return false;
                 }
-                *wish = Wish { number: wish.number + 1, run, service: Arc::clone(&kept.service) };
+                let (number, service) = (wish.number + 1, Arc::clone(&kept.service));
+                *wish = Wish { number, run, undecided, service };
                 true
             });
         }
@@ -356,10 +377,12 @@ fn wants(goal: ServicesGoal, service: &Service) -> bool {
 fn unconfigured(name: String) -> Service {
     Service {
         name,
+        runner: Runner::Daemon,
         command: Vec::new(),
         user: None,
         directory: PathBuf::from("/"),
         environment: Vec::new(),
+        limits: Limits::default(),
         run_on: RunOn::Both,
         start: Start::BeforeAddress,
         critical: false,

@@ -11,12 +11,12 @@ use crate::config::{Config, Link, Mode, check};
 
 use super::{Error, Exit, say};
 
-/// `database` says what the server lacks.
+/// `host` says what its database server and its systemd lack.
 pub(super) fn check(
     path: &Path,
     node: Option<&str>,
     file_only: bool,
-    database: fn(&Config) -> Seen,
+    host: fn(&Config) -> Seen,
 ) -> Result<Exit, Error> {
     let config =
         if file_only { Config::load_without_keys(path, node)? } else { Config::load(path, node)? };
@@ -24,7 +24,7 @@ pub(super) fn check(
     let mut notes = Vec::new();
     if !file_only {
         findings.extend(check::live(&config).iter().map(ToString::to_string));
-        let seen = database(&config);
+        let seen = host(&config);
         findings.extend(seen.findings);
         notes.extend(seen.notes.into_iter().map(|note| format!("note: {note}")));
     }

@@ -13,7 +13,7 @@ pub enum Exit {
     /// Done; or, of a question: yes.
     Ok = 0,
     /// Of a question (`is-active`, `fence status`, `demo`): no; `salvage merge`: not every row;
-    /// `hooks run`, `alerts test`: it failed.
+    /// `hooks run`, `alerts test`: it failed; `--when-idle`: calls were still up.
     No = 1,
     /// The command line is wrong (also clap's own status).
     Usage = 2,
@@ -37,7 +37,8 @@ impl Exit {
             Exit::No,
             "no (is-active: this node is not active; fence status: a device does not work; demo: a \
              promise was broken; salvage merge: some rows could not be put in; replay --compare: not \
-             as recorded; hooks run: it failed; alerts test: one was not sent)",
+             as recorded; hooks run: it failed; alerts test: one was not sent; switchover --when-idle: \
+             calls were still up)",
         ),
         (Exit::Usage, "wrong command line"),
         (Exit::Configuration, "wrong configuration or key file"),

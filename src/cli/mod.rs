@@ -6,13 +6,16 @@ pub mod render;
 
 mod alerts;
 mod ask;
+mod calls;
 mod check;
 mod client;
 mod draw;
 mod fence;
 mod history;
 mod hooks;
+mod idle;
 mod keygen;
+mod live;
 mod orders;
 mod pacemaker;
 mod parts;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, socket_of};
+use crate::config::{Config, socket_of, state_dir_of};
 pub use exit::{Error, Exit};
 pub use parts::Parts;
 
@@ -113,9 +116,9 @@ enum Verb {
         reason: Option<String>,
     },
     /// Hand the role to the standby, and lose nothing; run it on the node that serves
-    Switchover(Why),
+    Switchover(Move),
     /// The same, back to the preferred node
-    Failback(Why),
+    Failback(Move),
     /// Leave the pair for a stated time, also over restarts; the node comes back by itself
     #[command(subcommand)]
     Maintenance(orders::Maintenance),
@@ -129,12 +132,24 @@ enum Verb {
     History(history::History),
     /// One of them as a picture: where the milliseconds went
     Timeline(history::Timeline),
+    /// The calls that are up; what a takeover cut
+    Calls(calls::Calls),
+    /// The phones that are registered; who is back after a takeover
+    Endpoints {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what lives on a PBX, one JSON object a line (asks no daemon; for [calls])
+    #[command(subcommand)]
+    Live(live::Live),
     /// Write what the core was given in the last minute to a file, as it is done by itself around
     /// every change of role
     Record,
     /// Tell what the core saw, decided and did in a recording, by giving it the same again
     Replay(replay::Replay),
-    /// Give the floating addresses up at once, without a daemon (ExecStopPost=)
+    /// Give the floating addresses up at once, without a daemon, and stop the units that must not
+    /// outlive it (ExecStopPost=)
     Release,
     /// Have the daemon read services and addresses again, without a role change
     Reload,
@@ -180,6 +195,15 @@ struct Why {
     /// Why, for the log and the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// Why and when the role is to be moved.
+#[derive(Args, Debug)]
+struct Move {
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    when: idle::When,
 }
 
 #[derive(Subcommand, Debug)]
@@ -243,6 +267,10 @@ pub fn main(parts: &Parts) -> ExitCode {
 
 fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Error> {
     let order = |verb: &str, reason| orders::order(&options.socket(), verb, reason);
+    let moved = |verb: &str, Move { why, when }| match idle::wait(&options.socket(), &when)? {
+        Exit::Ok => order(verb, why.reason),
+        not_idle => Ok(not_idle),
+    };
     let source = || history::Source {
         socket: options.socket(),
         config: options.config(),
@@ -255,8 +283,12 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
             (parts.dead_man)(&config)
         }
         Verb::Release => {
-            let config = Config::load_without_keys(&options.config(), options.node.as_deref())?;
-            say(&(parts.release)(&config)?)
+            let config = Config::load_without_keys(&options.config(), options.node.as_deref());
+            let released = config.map_err(Error::from).and_then(|it| (parts.release)(&it));
+            // Also when the file does not read any more: a unit must not outlive its daemon.
+            let stopped = (parts.stop_units)(&state_dir_of(&options.config()))?;
+            stopped.iter().try_for_each(|unit| say(&format!("{unit} stopped")).map(drop))?;
+            say(&released?)
         }
         Verb::Demo(demo) => (parts.demo)(&demo),
         Verb::Explain { table: true, .. } => say(&(parts.table)()?),
@@ -264,14 +296,17 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
         Verb::Status { json } => ask::status(&options.socket(), json),
         Verb::IsActive => ask::is_active(&options.socket()),
         Verb::Failover { force, reason } => ask::failover(&options.socket(), force, reason),
-        Verb::Switchover(Why { reason }) => order("switchover", reason),
-        Verb::Failback(Why { reason }) => order("failback", reason),
+        Verb::Switchover(asked) => moved("switchover", asked),
+        Verb::Failback(asked) => moved("failback", asked),
         Verb::Recover(Why { reason }) => order("recover", reason),
         Verb::Leave(Why { reason }) => order("leave", reason),
         Verb::Return(Why { reason }) => order("return", reason),
         Verb::Maintenance(what) => orders::maintenance(&options.socket(), what),
         Verb::History(asked) => history::list(&asked, &source()),
         Verb::Timeline(asked) => history::draw(&asked, &source()),
+        Verb::Calls(asked) => calls::calls(&options.socket(), &asked),
+        Verb::Endpoints { json } => calls::endpoints(&options.socket(), json),
+        Verb::Live(asked) => live::list(&asked),
         Verb::Record => ask::record(&options.socket()),
         Verb::Replay(asked) => replay::perform(&asked),
         Verb::PacemakerConfig { pcs } => {
@@ -302,7 +337,7 @@ fn perform(Command { options, verb }: Command, parts: &Parts) -> Result<Exit, Er
             witness::perform(&verb, &options.witness_config(), socket, parts.witness)
         }
         Verb::Config(ConfigVerb::Check { file_only }) => {
-            check::check(&options.config(), options.node.as_deref(), file_only, parts.database)
+            check::check(&options.config(), options.node.as_deref(), file_only, parts.host)
         }
     }
 }

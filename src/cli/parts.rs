@@ -22,8 +22,10 @@ pub struct Parts {
     /// Release the floating addresses of this host; the sentence
     /// says what was seen afterwards.
     pub release: fn(&Config) -> Result<String, Error>,
-    /// What the database server lacks.
-    pub database: fn(&Config) -> Seen,
+    /// Stop the units that must not outlive the daemon of this state directory; their names.
+    pub stop_units: fn(&Path) -> Result<Vec<String>, Error>,
+    /// What the database server lacks, and what systemd says of the services' units.
+    pub host: fn(&Config) -> Seen,
     /// What every device of the fence says now; `None` without a fence.
     pub fence: fn(&Config) -> Result<Option<serde_json::Value>, Error>,
     /// Run one hook now with these variables in its environment; what came of it.
@@ -47,7 +49,8 @@ impl Default for Parts {
             run: |_, _, _| Err(Error::NotBuiltIn("run")),
             dead_man: |_| Err(Error::NotBuiltIn("dead-man")),
             release: |_| Err(Error::NotBuiltIn("release")),
-            database: |_| Seen::default(),
+            stop_units: |_| Ok(Vec::new()),
+            host: |_| Seen::default(),
             fence: |_| Err(Error::NotBuiltIn("fence status")),
             hook: |_, _| Err(Error::NotBuiltIn("hooks run")),
             alerts: |_| Err(Error::NotBuiltIn("alerts test")),

@@ -191,6 +191,15 @@ fn programs(config: &Config) -> Vec<Finding> {
             program(&format!("hook {}", hook.name), Path::new(path));
         }
     }
+    if let Some(calls) = &config.calls {
+        for (key, command) in
+            [("live", &calls.live), ("endpoints", &calls.endpoints), ("close", &calls.close)]
+        {
+            if let Some(path) = command.as_ref().and_then(|words| words.first()) {
+                program(&format!("[calls] {key}"), Path::new(path));
+            }
+        }
+    }
     for device in config.fence.iter().flat_map(|fence| &fence.devices) {
         program(&format!("fence {}", device.name), &device.agent);
     }

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
 use super::error::{Report, suggestion};
-use super::unit::parse_time;
+use super::unit::{parse_size, parse_time};
 
 /// A value and the byte offset where it stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,6 +157,18 @@ impl<'t> Section<'t> {
     /// A time, or `default`.
     pub(super) fn time_or(&mut self, key: &'static str, default: Duration) -> Duration {
         self.time(key).map_or(default, |at| at.value)
+    }
+
+    /// A number of bytes with its unit.
+    pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
+        let At { value, offset } = self.text(key)?;
+        match parse_size(value) {
+            Ok(bytes) => Some(bytes),
+            Err(why) => {
+                self.report.at(offset, format!("{key}: {why}"));
+                None
+            }
+        }
     }
 
     /// One of a few words.

@@ -89,6 +89,11 @@ fn same(left: &Path, right: &Path) -> bool {
     }
 }
 
+/// One of them has addresses, or was meant to.
+pub(super) fn have_addresses(paths: &[Path]) -> bool {
+    paths.iter().any(|path| path.ends.is_some())
+}
+
 /// Links that cannot work with what moves, and the second path that a LAN gives for nothing.
 pub(super) fn fit(paths: &mut Vec<Path>, floating: &Read, report: &Report<'_>) {
     let Floating { interface, mode, addresses, .. } = &floating.floating;

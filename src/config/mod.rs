@@ -14,6 +14,7 @@ pub mod preset;
 pub mod unit;
 
 mod alerts;
+mod calls;
 mod checks;
 mod database;
 mod document;
@@ -42,6 +43,7 @@ use crate::protocol::node::Durability;
 use crate::protocol::timing::Timing;
 
 pub use alerts::{AlertKind, AlertSyslog, Alerts, Mail, MailTls, Webhook};
+pub use calls::Calls;
 pub use checks::{RemoteChecks, Trigger};
 pub use error::{Errors, Problem};
 pub use fence::{Fence, FenceDevice};
@@ -103,6 +105,8 @@ pub struct Config {
     pub hooks: Vec<Hook>,
     /// Who is told of what; `None` for nobody.
     pub alerts: Option<Alerts>,
+    /// How calls and registrations are followed; `None` when they are not.
+    pub calls: Option<Calls>,
     /// First eight bytes of the SHA-256 of the file, big-endian.
     pub hash: u64,
 }
@@ -281,7 +285,9 @@ pub struct Postgres {
 pub struct Service {
     /// Unique name, `[A-Za-z0-9_-]`.
     pub name: String,
-    /// Program and arguments.
+    /// Who runs it.
+    pub runner: Runner,
+    /// Program and arguments; none where the unit has them.
     pub command: Vec<String>,
     /// Operating-system user; the daemon's own when absent.
     pub user: Option<String>,
@@ -289,6 +295,8 @@ pub struct Service {
     pub directory: PathBuf,
     /// Added to the environment.
     pub environment: Vec<(String, String)>,
+    /// What it may use.
+    pub limits: Limits,
     /// On which node it runs.
     pub run_on: RunOn,
     /// When it starts during a takeover.
@@ -303,6 +311,30 @@ pub struct Service {
     pub restart_max: Duration,
     /// From SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
+}
+
+/// Who runs a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Runner {
+    /// The daemon, as its child.
+    Daemon,
+    /// systemd, as a unit that the daemon makes of the command.
+    TransientUnit,
+    /// systemd, as this unit of the host's own, `NAME.service`.
+    Unit(String),
+}
+
+/// What a command may use; `None` for what the daemon's own unit allows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Limits {
+    /// Open files of each process (RLIMIT_NOFILE).
+    pub open_files: Option<u64>,
+    /// Processes and threads of its user (RLIMIT_NPROC); root is not bound by it.
+    pub processes: Option<u64>,
+    /// Bytes of a core file (RLIMIT_CORE).
+    pub core: Option<u64>,
+    /// Bytes of memory of all its processes together, by the control group.
+    pub memory: Option<u64>,
 }
 
 /// On which node a service runs.

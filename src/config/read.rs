@@ -16,7 +16,7 @@ use super::hours::Hours;
 use super::nodes::{Nodes, bad_name};
 use super::preset::Preset;
 use super::{
-    Config, alerts, checks, database, fence, floating, gateways, hooks, key, links, moves,
+    Config, alerts, calls, checks, database, fence, floating, gateways, hooks, key, links, moves,
     services, timing, witness,
 };
 
@@ -108,6 +108,14 @@ fn sections<'t>(
     let services = services::read(&mut document, addresses, report);
     let hooks = hooks::read(&mut document, report);
     let alerts = document.section("alerts").and_then(|part| alerts::read(part, keys, report));
+    let calls = document.section("calls").map(|part| calls::read(part, report));
+    if let Some(calls) = calls.as_ref().filter(|_| !links::have_addresses(&paths)) {
+        report.at(
+            calls.offset,
+            "[calls]: the lists go to the standby over a link with addresses, and there is none; \
+             write a [[link]] of kind = \"udp\", or remove the section",
+        );
+    }
     let times = times.unwrap_or_else(|| document.absent("[timing]"));
     if section.is_none() && !document.has("pair") {
         report.at(0, "[pair] is missing; write [pair] with name = \"…\"");
@@ -152,6 +160,7 @@ fn sections<'t>(
         return None;
     }
     let postgres = postgres.map(|postgres| postgres.resolved(me, &pair.state_dir));
+    let links = links::resolved(paths, me);
     Some(Config {
         pair: pair.name,
         me,
@@ -169,7 +178,8 @@ fn sections<'t>(
         socket: pair.socket,
         syslog: pair.syslog,
         watchdog: pair.watchdog,
-        links: links::resolved(paths, me),
+        calls: calls.and_then(|calls| calls.resolved(&links)),
+        links,
         floating: lan.floating,
         postgres,
         services,

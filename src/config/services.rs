@@ -7,7 +7,7 @@ use super::document::{At, Section};
 use super::error::Report;
 use super::nodes::bad_name;
 use super::probes::{self, Defaults};
-use super::{RunOn, Service, Start};
+use super::{Limits, RunOn, Runner, Service, Start};
 
 pub(super) fn read(
     document: &mut Section<'_>,
@@ -19,10 +19,18 @@ pub(super) fn read(
     for mut section in document.sections("service") {
         let name = name(&mut section, &mut names, report);
         let service = service(&mut section, name, floating, report);
+        let of = |other: &Service| service.as_ref().is_some_and(|it| same_unit(it, other));
+        if let Some(other) = services.iter().find(|other| of(other)) {
+            section.wrong(&format!("service \"{}\" has the same unit; remove one", other.name));
+        }
         section.close();
         services.extend(service);
     }
     services
+}
+
+fn same_unit(a: &Service, b: &Service) -> bool {
+    matches!((&a.runner, &b.runner), (Runner::Unit(a), Runner::Unit(b)) if a == b)
 }
 
 fn name(section: &mut Section<'_>, names: &mut Vec<String>, report: &Report<'_>) -> Option<String> {
@@ -48,8 +56,7 @@ fn service(
     floating: &[(IpAddr, u8)],
     report: &Report<'_>,
 ) -> Option<Service> {
-    let example = "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"]";
-    let command = command(section, example, report);
+    let (runner, command) = what(section, report);
     let run_on = [("active", RunOn::Active), ("standby", RunOn::Standby), ("both", RunOn::Both)];
     let run_on = section.word("run_on", &run_on).unwrap_or(RunOn::Active);
     let start = [("before-address", Start::BeforeAddress), ("after-address", Start::AfterAddress)];
@@ -84,12 +91,15 @@ fn service(
     let user = section.text("user").map(|at| at.value.to_owned());
     let directory = section.path_or("directory", "/");
     let environment = environment(section, report);
+    let limits = limits(section);
     Some(Service {
         name: name?,
+        runner,
         command: command?,
         user,
         directory,
         environment,
+        limits,
         run_on,
         start,
         critical,
@@ -98,6 +108,75 @@ fn service(
         restart_max,
         stop_timeout,
     })
+}
+
+/// Where the unit says it, the file must not: nobody would know which of the two holds.
+const OF_A_COMMAND: [(&str, &str); 6] = [
+    ("command", "ExecStart="),
+    ("run", "Type="),
+    ("user", "User="),
+    ("directory", "WorkingDirectory="),
+    ("environment", "Environment="),
+    ("limits", "LimitNOFILE= and the like"),
+];
+
+/// Who runs it, and the command, if it is one.
+fn what(section: &mut Section<'_>, report: &Report<'_>) -> (Runner, Option<Vec<String>>) {
+    let found = section.text("unit");
+    if !section.has("unit") {
+        let example = "[\"/usr/sbin/kamailio\", \"-DD\", \"-E\"], or unit = \"kamailio.service\"";
+        let unit = section.word("run", &[("child", false), ("unit", true)]).unwrap_or(false);
+        let runner = if unit { Runner::TransientUnit } else { Runner::Daemon };
+        return (runner, command(section, example, report));
+    }
+    for (key, instead) in OF_A_COMMAND {
+        if section.skip(key) {
+            section.wrong(&match key {
+                "command" => "command and unit are both there; remove one of them".to_owned(),
+                _ => format!(
+                    "{key} is the unit's to say; remove it, and write {instead} into a \
+                              drop-in (systemctl edit)"
+                ),
+            });
+        }
+    }
+    let Some(At { value, offset }) = found else { return (Runner::Daemon, None) };
+    if let Some(wrong) = bad_unit(value) {
+        report.at(offset, format!("[[service]]: unit: {wrong}"));
+    }
+    (Runner::Unit(value.to_owned()), Some(Vec::new()))
+}
+
+/// What systemd.unit(5) allows in the name of a service, but for templates without an instance.
+fn bad_unit(name: &str) -> Option<String> {
+    let Some(prefix) = name.strip_suffix(".service") else {
+        let whole = !name.is_empty() && !name.contains(['.', '/']);
+        let right = if whole { name } else { "kamailio" };
+        return Some(format!("\"{name}\" is no service; write \"{right}.service\""));
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if let Some(bad) = prefix.chars().find(|&c| !allowed(c)) {
+        Some(format!("\"{name}\" contains {bad:?}; `systemd-escape` writes it as systemd does"))
+    } else if prefix.is_empty() || prefix.starts_with('@') || name.len() > 255 {
+        Some(format!("\"{name}\" names no unit; `systemctl list-unit-files` shows those there are"))
+    } else if prefix.ends_with('@') {
+        Some(format!("\"{name}\" is a template; write which one, as in \"{prefix}a.service\""))
+    } else if matches!(prefix, "duotone" | "duotone-witness") {
+        Some(format!("\"{name}\" is duotone's own; name the unit that it is to run"))
+    } else {
+        None
+    }
+}
+
+fn limits(section: &mut Section<'_>) -> Limits {
+    let Some(mut part) = section.section("limits") else { return Limits::default() };
+    let mut number = |key, most| part.integer(key, 1, most).map(|at| u64::from(at.value));
+    let open_files = number("open_files", 1 << 30);
+    let processes = number("processes", 1 << 22);
+    let limits =
+        Limits { open_files, processes, core: part.size("core"), memory: part.size("memory") };
+    part.close();
+    limits
 }
 
 /// Program and arguments.

@@ -1,4 +1,4 @@
-//! Times with their unit: `"50ms"`, read and written.
+//! Times with their unit: `"50ms"`, read and written; sizes with theirs: `"512MiB"`, read.
 
 use std::time::Duration;
 
@@ -41,6 +41,25 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
         return Err(format!("\"{text}\" is too long; write at most \"24h\""));
     }
     Ok(time)
+}
+
+const SIZES: [(&str, u32); 4] = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)];
+
+/// Reads a size such as `512MiB`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it and what to write instead.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let Some((_, shift)) = SIZES.iter().find(|(name, _)| *name == unit.trim()) else {
+        let number = if number.is_empty() { "512" } else { number };
+        return Err(format!(
+            "\"{text}\" is not a size in B, KiB, MiB or GiB; write it as in \"{number}MiB\""
+        ));
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| format!("\"{text}\" is not a whole number of bytes; write \"512MiB\""))
 }
 
 /// Writes a time with the largest unit that needs at most three decimals: `250ms`, `2.4s`.
@@ -122,6 +141,16 @@ mod tests {
             let error = parse_time(text).expect_err(text);
             assert!(error.contains(wanted), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn sizes_are_read_and_a_wrong_one_says_what_to_write() {
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("0B"), Ok(0));
+        assert!(parse_size("512").expect_err("no unit").contains("write it as in \"512MiB\""));
+        assert!(parse_size("512M").expect_err("no unit").contains("B, KiB, MiB or GiB"));
+        assert!(parse_size("99999999999999GiB").is_err());
+        assert!(parse_size("GiB").is_err());
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::{Shared, explain, orders, recorder, recover, reload, status};
+use super::lists::Kind;
+use super::{Shared, explain, lists, orders, recorder, recover, reload, status, takeovers};
+use crate::adapters::clock;
 use crate::adapters::control_socket::{Reply, Request, Verb};
 use crate::adapters::history_file::HistoryFile;
 use crate::protocol::event::Presence;
@@ -33,6 +35,16 @@ pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
                 && status.presence.iter().all(|presence| *presence == Presence::Held)
         })})),
         Verb::History => history(&shared, &request).await,
+        Verb::Calls => Reply::Done(match request.args.get("cut").and_then(Value::as_u64) {
+            Some(n) => takeovers::data(&shared, usize::try_from(n).unwrap_or(usize::MAX)),
+            None => live(&shared, Kind::Calls),
+        }),
+        Verb::CloseCalls => takeovers::close_by_order(&shared).await,
+        Verb::Endpoints => Reply::Done({
+            let mut data = live(&shared, Kind::Endpoints);
+            data["takeover"] = takeovers::scoreboard(&shared);
+            data
+        }),
         Verb::Record => recorder::record(&shared).await,
         Verb::Failover => orders::failover(&shared, &request).await,
         Verb::Switchover => orders::switchover(&shared, &request, false).await,
@@ -51,6 +63,16 @@ pub async fn answer(shared: Arc<Shared>, request: Request) -> Reply {
                 .into(),
         ),
     }
+}
+
+/// What lives on the node that serves.
+fn live(shared: &Shared, kind: Kind) -> Value {
+    let active = lists::authority(shared) == Some(Authority::Active);
+    let config = shared.config.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut data = shared.lists.data(kind, config.calls.as_ref(), active, clock::now());
+    data["node"] = config.name().into();
+    data["peer"] = config.peer_name().into();
+    data
 }
 
 /// From the disk: what happened before this daemon's life counts as well.

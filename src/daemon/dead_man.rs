@@ -5,9 +5,15 @@
 //! 24, C9), and a service's other processes may go on as well. The dead man waits on a pipe whose
 //! other end only the daemon holds; when it closes and no new daemon has locked the state directory
 //! within the address lifetime, it stops the server at once, and what is left of the services.
+//!
+//! Units are not in the daemon's control group, so systemd does not end them with it. Under systemd
+//! `duotone release`, the unit's `ExecStopPost=`, stops them whatever ended the daemon; the dead man
+//! does it where nobody calls that. Both go by the daemon's records, so a file that does not read
+//! any more is no hindrance. A unit that runs on both nodes goes on: nobody else starts it.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +21,7 @@ use super::{RECORDS, Source};
 use crate::adapters::postgres::Database;
 use crate::adapters::process;
 use crate::adapters::state_file::{OpenError, StateFile};
+use crate::adapters::systemd::{self, Systemd};
 use crate::config::Config;
 use crate::protocol::action::DatabaseDeed;
 use crate::protocol::event::DatabaseState;
@@ -101,5 +108,35 @@ async fn stop_services(config: &Config) -> Result<(), String> {
         }
     });
     let stopped = stopped.await.is_ok();
-    if stopped { Ok(()) } else { Err(obstacles.join("; ")) }
+    let processes = if stopped { Ok(()) } else { Err(obstacles.join("; ")) };
+    let units = systemd::stop_recorded(&Systemd::default(), &records, GRACE, SERVICES_WITHIN).await;
+    processes.and(units.map(drop))
+}
+
+/// Stops the units that must not outlive the daemon of this state directory, unless one runs; their
+/// names.
+///
+/// # Errors
+/// Which were not seen stopped, and why.
+pub fn stop_units(state_dir: &Path) -> Result<Vec<String>, String> {
+    if held_by_a_daemon(state_dir) {
+        return Ok(Vec::new());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (systemd, records) = (Systemd::default(), state_dir.join(RECORDS));
+    runtime.block_on(systemd::stop_recorded(&systemd, &records, GRACE, SERVICES_WITHIN))
+}
+
+/// A daemon has the lock for good, a dead man that looks for one only for a moment.
+fn held_by_a_daemon(state_dir: &Path) -> bool {
+    (0..5).all(|_| {
+        let held = matches!(StateFile::open(state_dir), Err(OpenError::InUse(_)));
+        if held {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        held
+    })
 }

@@ -3,9 +3,9 @@
 //! The pulse thread decides and does what is urgent. Everything slow runs here, on one tokio
 //! thread, and reports to it: `work.rs` carries out the node's actions, `journal.rs` writes what
 //! happened and `history.rs` keeps it, `telling.rs` tells hooks and people of it, `answer.rs` tells
-//! who asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `leaving.rs` ends in
-//! order, `checks.rs` and `gateways.rs` ask over the LAN, `dead_man.rs` stops the database of a
-//! daemon that is no more.
+//! who asks, `orders.rs`, `maintenance.rs` and `recover.rs` do what they order, `lists.rs` and
+//! `takeovers.rs` know what lived on a dead host, `checks.rs` and `gateways.rs` ask over the LAN,
+//! `leaving.rs` ends in order, `dead_man.rs` stops the database of a daemon that is no more.
 
 pub mod alerts;
 mod answer;
@@ -23,6 +23,7 @@ mod history;
 pub mod hooks;
 mod journal;
 mod leaving;
+mod lists;
 mod maintenance;
 mod offers;
 mod orders;
@@ -30,6 +31,7 @@ mod recorder;
 mod recover;
 mod reload;
 mod status;
+mod takeovers;
 mod telling;
 mod timeline;
 mod watchdog;
@@ -45,13 +47,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::adapters::clock;
 use crate::adapters::control_socket::{ControlSocket, ListenError};
 use crate::adapters::history_file::HistoryFile;
+use crate::adapters::live::Who;
 use crate::adapters::owner::{self, Refused, Resource};
 use crate::adapters::postgres::Database;
 use crate::adapters::service_manager::{Manager, Notice};
 use crate::adapters::services::Services;
 use crate::adapters::state_file::{OpenError, StateFile};
+use crate::adapters::systemd::Systemd;
 use crate::config::check::Seen;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Runner};
 use crate::protocol::durable::Durable;
 use crate::protocol::identity::{GroupId, Session};
 use crate::protocol::node::Setup;
@@ -74,6 +78,9 @@ use self::work::Work;
 
 /// Of the state directory: what the next life, or the dead man, must know about the services.
 const RECORDS: &str = "services";
+
+/// The unit of the daemon, as it is shipped.
+const DAEMON_UNIT: &str = "duotone.service";
 
 /// Where the configuration came from, to read it again.
 #[derive(Clone, Debug)]
@@ -123,6 +130,8 @@ pub(crate) struct Shared {
     pub services: Services,
     pub post: Post,
     pub maintenance: Mutex<Option<maintenance::Running>>,
+    pub lists: lists::Lists,
+    pub takeovers: takeovers::Takeovers,
 }
 
 impl Shared {
@@ -164,6 +173,7 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
     let _owned = own(&config)?;
     let setup = setup(&config, &state)?;
     let identity = identity(&config, setup.session)?;
+    let who = Who { node: config.me, pair: identity.pair, keys: identity.keys.clone() };
     let witness =
         (!config.witness.is_empty()).then(|| WitnessLink::open(&config.witness, identity.clone()));
     let exchange = Exchange::new(Links::open(&config.links), identity, config.timing.late_after);
@@ -192,10 +202,13 @@ pub fn run(config: Config, source: Source) -> Result<(), Error> {
             post: pulse.post(),
             source,
             maintenance: Mutex::new(running),
+            lists: lists::Lists::new(),
+            takeovers: Mutex::new(takeovers::at_start(&config.state_dir)),
             config: Mutex::new(config),
         });
         tokio::task::spawn_local(maintenance::tend(Arc::clone(&shared)));
         tokio::task::spawn_local(failback_hours::tend(Arc::clone(&shared), failback_open));
+        lists::begin(&shared, who);
         let work = Work::begin(&shared, state, outlets);
         tokio::task::spawn_local(socket.serve({
             let shared = Arc::clone(&shared);
@@ -291,6 +304,37 @@ pub fn check_database(config: &Config) -> std::io::Result<Seen> {
     Ok(Seen { findings: said(findings), notes: said(notes) })
 }
 
+/// What systemd says of the units of services, for `config check`.
+///
+/// # Errors
+/// The system gives no runtime to ask with.
+pub fn check_units(config: &Config) -> std::io::Result<Seen> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut seen, systemd) = (Seen::default(), Systemd::default());
+    for service in &config.services {
+        let of = |said: String| format!("service {}: {said}", service.name);
+        match &service.runner {
+            Runner::Unit(unit) => {
+                let checked = async { systemd.unit(unit).await.check(DAEMON_UNIT).await };
+                match runtime.block_on(checked) {
+                    Ok((wrong, notes)) => {
+                        seen.findings.extend(wrong.map(of));
+                        seen.notes.extend(notes.into_iter().map(of));
+                    }
+                    Err(error) => seen.findings.push(of(format!("{unit} was not looked at: {error}"))),
+                }
+            }
+            Runner::Daemon if service.limits.memory.is_some() => seen.notes.push(of(
+                "limits.memory holds for a child of the daemon only where the memory controller is \
+                 on in its control group; write run = \"unit\""
+                    .to_owned(),
+            )),
+            Runner::Daemon | Runner::TransientUnit => {}
+        }
+    }
+    Ok(seen)
+}
+
 /// The dead man of an earlier life holds the lock for a moment each time that it looks whether a
 /// daemon has it; another daemon holds it for good.
 fn open_state(config: &Config) -> Result<StateFile, OpenError> {
@@ -308,7 +352,8 @@ fn open_state(config: &Config) -> Result<StateFile, OpenError> {
 fn own(config: &Config) -> Result<Option<owner::Held>, Refused> {
     let addresses = config.floating.addresses.iter().map(|(ip, _)| Resource::Address(*ip));
     let database = config.postgres.iter().map(|it| Resource::DataDirectory(it.data_dir.clone()));
-    let services = config.services.iter().map(|it| Resource::Command(it.command.clone()));
+    let commands = config.services.iter().filter(|it| !it.command.is_empty());
+    let services = commands.map(|it| Resource::Command(it.command.clone()));
     let all: Vec<Resource> = addresses.chain(database).chain(services).collect();
     match owner::hold(&all) {
         Err(Refused::Io(error)) => {

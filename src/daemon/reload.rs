@@ -73,6 +73,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (old.postgres != new.postgres, "postgres"),
         (mode(old) != mode(new), "the interface and mode of [floating]"),
         (upkeep(old) != upkeep(new), "lifetime and refresh of [floating]"),
+        (old.calls != new.calls, "calls"),
         (old.syslog != new.syslog, "syslog"),
         (old.watchdog != new.watchdog, "watchdog"),
     ]

@@ -6,6 +6,7 @@
 //! | `postgres`, `pbx`, `writer` | what runs on the hosts |
 //! | `node`, `floor` | who keeps it reachable: the daemons, or the bare minimum for comparison |
 //! | `phone`, `records`, `job` | who uses it: SIP calls, call records, a job on a host |
+//! | `survival` | phones and calls of before a power-off, asked after it |
 //! | `watch`, `packet`, `ownership` | what the wire and the kernels show |
 //! | `autopsy`, `salvage` | what was on a log that was left behind, and what the pair kept of it |
 //! | `history` | the checker of P2 and P5: logs and tables, no files |
@@ -43,6 +44,7 @@ mod salvage;
 mod scenario;
 mod script;
 mod stage;
+mod survival;
 mod switch;
 mod watch;
 mod world;
@@ -285,7 +287,7 @@ fn require_programs() -> anyhow::Result<()> {
     let needed = [
         ("/usr/bin/sipp", "sip-tester"),
         (pbx::PROGRAM, "kamailio"),
-        ("/usr/share/kamailio/postgres/usrloc-create.sql", "kamailio-postgres-modules"),
+        ("/usr/share/kamailio/postgres/dialog-create.sql", "kamailio-postgres-modules"),
         (initdb.as_str(), "postgresql-15"),
         ("/usr/bin/nsenter", "util-linux"),
         ("/usr/bin/chrt", "util-linux"),

@@ -12,6 +12,7 @@ use super::ownership::{self, Ownership};
 use super::recovery::Struck;
 use super::scenario::{Contestant, Figure, Owners, Scenario};
 use super::stage::Stage;
+use super::survival::Survived;
 use super::watch::Seen;
 use super::world::NODES;
 use super::yardstick::Waits;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub figures: Vec<(Figure, f64)>,
     /// Calls placed, answered, and never answered.
     pub calls: Calls,
+    /// What of before the fault was answered after it, where that was tried.
+    pub survived: Option<Survived>,
     /// Call records.
     pub records: RecordCount,
     /// Ownership of the floating addresses.
@@ -149,6 +152,7 @@ pub fn gather(stage: &mut Stage, evidence: Evidence) -> anyhow::Result<Outcome> 
         outage_ms: longest_silence(&answers, fault, end),
         figures,
         calls: calls(&seen, began, end),
+        survived: struck.survived,
         records: records(&account, longest_silence(&stored, fault, end)),
         ownership,
         rss_kib: stage.idle.rss_kib,

@@ -1,5 +1,5 @@
 //! The phone: registers, takes calls, and places a steady stream of them through the floating
-//! address, all with sipp and without retransmission, so that every lost message shows.
+//! address, all with sipp and without retransmission (`-nr`), so that every lost message shows.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -113,7 +113,7 @@ impl Phone {
         let mut registered = false;
         while !registered && clock::now() < end {
             let mut command = self.sipp("register");
-            command.arg("-sf").arg(&file).args(["-p", "5064", "-m", "1"]);
+            command.args(["-nr", "-sf"]).arg(&file).args(["-p", "5064", "-m", "1"]);
             command.args(["-recv_timeout", "1000"]).arg(FLOATING.to_string());
             let mut child = command.spawn().context("start sipp")?;
             // sipp's own time limits do not end it in every case; this does.
@@ -147,18 +147,31 @@ impl Phone {
     }
 
     fn launch(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        let child = self.sipp(name).args(arguments).spawn().context("start sipp")?;
-        record_process(child.id())?;
+        let mut command = self.sipp(name);
+        command.arg("-nr").args(arguments);
+        let child = self.spawn(command)?;
         self.programs.push(child);
         Ok(())
     }
 
-    /// sipp in the phone's namespace, without retransmission and without a terminal.
-    fn sipp(&self, name: &str) -> Command {
+    /// Starts what [`Phone::sipp`] has made, on record.
+    pub fn spawn(&self, mut command: Command) -> anyhow::Result<Child> {
+        let child = command.spawn().context("start sipp")?;
+        record_process(child.id())?;
+        Ok(child)
+    }
+
+    /// Where it keeps its files.
+    pub fn files(&self) -> &Path {
+        &self.files
+    }
+
+    /// sipp in the phone's namespace, without a terminal.
+    pub fn sipp(&self, name: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{PHONE}"))
-            .args(["sipp", "-nr", "-nostdin", "-i", &PHONE_ADDRESS.to_string(), "-trace_err"])
+            .args(["sipp", "-nostdin", "-i", &PHONE_ADDRESS.to_string(), "-trace_err"])
             .arg("-error_file")
             .arg(self.files.join(format!("{name}.err")))
             .current_dir(&self.files)

@@ -13,6 +13,7 @@ use nix::unistd::{User, chown};
 use super::clock;
 use super::host::{Host, INSIDE, postgres_user};
 use super::namespaces::run_with_input;
+use super::pbx;
 use super::world::{NODES, World, link_address};
 
 /// Where Debian keeps the tested version's programs.
@@ -185,24 +186,27 @@ pub fn query(socket: &Path, sql: &str) -> anyhow::Result<Vec<String>> {
     })
 }
 
-/// The registrar's tables as its package ships them, the call records, and the roles; one
-/// statement per line, as the single-user server reads them.
+/// Kamailio's tables as its package ships them, its roles as the example has them, the call records,
+/// and the roles of the pair; one statement per line, as the single-user server reads them.
 fn schema() -> anyhow::Result<String> {
     let mut text = String::new();
-    for name in ["standard", "usrloc"] {
+    for name in ["standard", "usrloc", "dialog"] {
         let path = format!("/usr/share/kamailio/postgres/{name}-create.sql");
         let shipped = fs::read_to_string(&path)
             .with_context(|| format!("read {path} (package kamailio-postgres-modules)"))?;
-        for statement in shipped.split(';') {
-            let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
-            if !line.is_empty() {
-                text += &format!("{line};\n");
-            }
-        }
+        text += &one_per_line(&shipped);
     }
+    text += &one_per_line(pbx::DATABASE);
     text += "CREATE TABLE cdr (id bigint PRIMARY KEY, stored timestamptz DEFAULT now());\n";
     text += ROLES;
     Ok(text)
+}
+
+fn one_per_line(statements: &str) -> String {
+    let code: Vec<&str> = statements.lines().filter(|line| !line.starts_with("--")).collect();
+    let each = code.join("\n");
+    let lines = each.split(';').map(|one| one.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).map(|line| format!("{line};\n")).collect()
 }
 
 fn as_user(user: &User, program: &str) -> Command {

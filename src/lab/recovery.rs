@@ -9,6 +9,7 @@ use super::judgement::Breach;
 use super::postgres;
 use super::scenario::{Contestant, Figure};
 use super::stage::{Stage, TOGETHER};
+use super::survival::Survived;
 use super::world::NODES;
 use crate::protocol::time::Instant;
 
@@ -25,12 +26,14 @@ pub struct Struck {
     pub figures: Vec<(Figure, f64)>,
     /// What did not come about.
     pub broken: Vec<Breach>,
+    /// What of before was answered after, where that was tried.
+    pub survived: Option<Survived>,
 }
 
 impl Struck {
     /// Nothing more than that yet.
     pub fn at(fault: Instant) -> Self {
-        Struck { fault, figures: Vec::new(), broken: Vec::new() }
+        Struck { fault, figures: Vec::new(), broken: Vec::new(), survived: None }
     }
 
     /// Something that was to come did not.

@@ -38,6 +38,9 @@ pub fn story(outcome: &Outcome) -> String {
         "  two owners for {:.1} ms (kernels), false claims {} (ARP), address changes {}\n",
         ownership.overlap_ms, ownership.false_claims, ownership.moves
     );
+    if let Some(survived) = &outcome.survived {
+        text += &format!("  {survived}\n");
+    }
     for (figure, ms) in &outcome.figures {
         text += &format!("  {}: {ms:.0} ms\n", figure.words());
     }
@@ -178,7 +181,20 @@ fn besides(scenario: Scenario, contestant: Contestant, all: &[&Outcome]) -> Stri
         };
         format!("{} {}{wanted}", figure.words(), spread(values))
     });
-    words.collect::<Vec<_>>().join("\n")
+    words.chain(survived(all)).collect::<Vec<_>>().join("\n")
+}
+
+/// The least of several runs.
+fn survived(all: &[&Outcome]) -> Option<String> {
+    let each = all.iter().filter_map(|one| one.survived);
+    let least = each.min_by_key(|one| one.reachable + one.changed + one.ended)?;
+    Some(format!(
+        "phones {} of {}, calls {} of {}",
+        least.reachable,
+        least.registered,
+        least.changed.min(least.ended),
+        least.calls
+    ))
 }
 
 fn costs(outcomes: &[Outcome]) -> String {

@@ -24,7 +24,7 @@ use super::{Durability, Say};
 /// The lab itself failed, or the user interrupts.
 pub fn strike(stage: &mut Stage, scenario: Scenario, say: &Say) -> anyhow::Result<Struck> {
     match scenario {
-        Scenario::PowerOff => power_off(stage, say),
+        Scenario::PowerOff => power_off_in_calls(stage, say),
         Scenario::Return => host_returns(stage, say),
         Scenario::Switchover => switchover(stage, say),
         Scenario::CutEth1 => cut_eth1(stage, say),
@@ -60,6 +60,20 @@ pub fn power_off(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
     taken_over(stage, &mut struck, say)?;
     stage.read_log(active);
     stage.active = stage.other();
+    Ok(struck)
+}
+
+/// The same with phones that have registered and calls that are up: they are still there.
+fn power_off_in_calls(stage: &mut Stage, say: &Say) -> anyhow::Result<Struck> {
+    let before = stage.before()?;
+    say.line("desk phones have registered, and calls are up");
+    let mut struck = power_off(stage, say)?;
+    let survived = stage.after(before)?;
+    say.line(&survived.to_string());
+    if !survived.all() {
+        struck.missed(survived.to_string());
+    }
+    struck.survived = Some(survived);
     Ok(struck)
 }
 

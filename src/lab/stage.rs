@@ -14,6 +14,7 @@ use super::node::{self, Status};
 use super::phone::Phone;
 use super::records::Records;
 use super::scenario::Contestant;
+use super::survival::{self, Survived};
 use super::watch::Watch;
 use super::world::{NODES, World};
 use super::yardstick::Yardstick;
@@ -54,6 +55,7 @@ pub struct Stage {
     branches: Vec<Branch>,
     readings: usize,
     jobs_started: u64,
+    rounds: usize,
 }
 
 /// What a daemon costs while nothing happens.
@@ -111,6 +113,7 @@ impl Stage {
             branches: Vec::new(),
             readings: 0,
             jobs_started: 0,
+            rounds: 0,
         })
     }
 
@@ -247,6 +250,17 @@ impl Stage {
         let log = self.files.join(format!("job-{}.log", self.jobs_started));
         let name = format!("a job on {}", NODES[node]);
         Job::start(name, &self.socket(node), OF_JOBS * self.jobs_started, &log)
+    }
+
+    /// Desk phones register, and calls are set up.
+    pub fn before(&mut self) -> anyhow::Result<survival::Before> {
+        self.rounds += 1;
+        survival::before(&self.phone, self.rounds)
+    }
+
+    /// What of that is answered now.
+    pub fn after(&self, before: survival::Before) -> anyhow::Result<Survived> {
+        before.after(&self.phone)
     }
 
     /// Waits until no process of a host's database is left.

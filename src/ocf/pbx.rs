@@ -8,10 +8,8 @@ mod parameters;
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::net::Shutdown;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -25,6 +23,7 @@ use super::code::{Answer, Code};
 use super::parameter::Reader;
 use crate::adapters::owner::{self, Refused};
 use crate::adapters::probes;
+use crate::adapters::process::output::{JOURNAL, journal};
 use crate::adapters::process::session::{self, Session};
 use crate::adapters::process::{self, record};
 use crate::config::{Accept, Probe, ProbeKind, Transport};
@@ -60,7 +59,6 @@ pub const AGENT: Agent = Agent {
 const WHILE_STARTING: Duration = Duration::from_millis(50);
 /// Without a probe, it has started when it is still there after this.
 const SETTLED: Duration = Duration::from_millis(300);
-const JOURNAL: &str = "/run/systemd/journal/stdout";
 
 fn perform(action: Action, mut reader: Reader<'_>) -> Result<Code, Answer> {
     let asked = Asked::read(&mut reader);
@@ -316,11 +314,7 @@ fn log_of(asked: &Asked) -> String {
 
 fn output(asked: &Asked) -> io::Result<File> {
     let Some(path) = log_file(asked) else {
-        // The head that sd_journal_stream_fd(3) sends: name, unit, priority 6 (informational), no
-        // prefixes, not to syslog, not to the kernel's log, not to the console.
-        let mut stream = UnixStream::connect(JOURNAL)?;
-        stream.shutdown(Shutdown::Read)?;
-        write!(stream, "{}\n\n6\n0\n0\n0\n0\n", asked.call.instance)?;
+        let stream = journal(&asked.call.instance)?;
         return Ok(File::from(OwnedFd::from(stream)));
     };
     if let Some(directory) = path.parent() {

@@ -1,13 +1,15 @@
 //! Bytes and tag of a heartbeat and of the words with the witness, and the memory that tells a
 //! fresh heartbeat from a recorded one.
 //!
-//! Owns: the layouts ([`heartbeat`], [`witness`]), the key and its file ([`key`]), admission by
-//! session and sequence ([`replay`]). Knows no socket and no clock; what a heartbeat means is the protocol's.
+//! Owns: the layouts ([`heartbeat`], [`witness`], [`stream`]), the key and its file ([`key`]),
+//! admission by session and sequence ([`replay`]). Knows no socket and no clock; what a heartbeat
+//! means is the protocol's.
 
 mod bytes;
 pub mod heartbeat;
 pub mod key;
 pub mod replay;
+pub mod stream;
 pub mod witness;
 
 pub use heartbeat::{LinkSet, Received, decode, encode};

@@ -108,7 +108,9 @@ impl Scratch {
         let openssl = |words: &[&str], files: &[(&str, &Path)]| {
             let mut command = Command::new("openssl");
             command.args(words);
-            files.iter().for_each(|(option, file)| drop(command.arg(option).arg(file)));
+            for (option, file) in files {
+                command.arg(option).arg(file);
+            }
             let made = command.output().expect("openssl starts");
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         };

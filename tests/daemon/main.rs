@@ -2,6 +2,7 @@
 //! pulled, their processes killed, their files damaged.
 
 mod boot;
+mod calls;
 mod checks;
 mod cluster;
 mod database;

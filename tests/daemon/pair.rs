@@ -33,6 +33,8 @@ pub struct Wanted {
     pub witness: &'static str,
     /// The whole section `[fence]`, in which `HERE` is where a host finds its own files.
     pub fence: &'static str,
+    /// The whole section `[calls]`; `HERE` as above.
+    pub calls: &'static str,
     /// Lines of `[pair]`; `HERE` as above.
     pub pair: &'static str,
     /// Lines of `[timing]`.
@@ -53,6 +55,7 @@ impl Default for Wanted {
             arbitration: "[\"lan\"]",
             witness: "",
             fence: "",
+            calls: "",
             pair: "",
             times: "",
             mode: "mode = \"address\"",
@@ -138,7 +141,8 @@ impl Pair {
         let here = self.world.here();
         let here = here.display();
         let at = |lines: &str| lines.replace("HERE", &here.to_string());
-        let (fence, pair, services) = (at(self.wanted.fence), at(pair), at(services));
+        let (fence, calls) = (at(self.wanted.fence), at(self.wanted.calls));
+        let (pair, services) = (at(pair), at(services));
         // A standby's eth0 that is down carries nothing.
         let ethernet = match mode.contains("\"down\"") {
             true => "",
@@ -158,6 +162,8 @@ socket = "{here}/control.sock"
 {witness}
 
 {fence}
+
+{calls}
 
 [timing]
 {times}

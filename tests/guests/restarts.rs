@@ -87,8 +87,6 @@ pub fn watchdog(pair: &mut Pair) -> anyhow::Result<String> {
     ensure!(journal.contains("Watchdog timeout"), "not the watchdog: {journal}");
     ensure!(journal.contains("signal SIGABRT"), "not killed by SIGABRT: {journal}");
     ensure!(journal.contains("released from eth0"), "ExecStopPost= released nothing: {journal}");
-    let seen = pair.guests[active].agent.run("systemctl show duotone -p ExecStopPost")?;
-    ensure!(released(&seen), "ExecStopPost=: {seen}");
     let let_go = pair.guests[active].watch.looks();
     ensure!(let_go.iter().any(|look| !look.held), "the address stayed");
     let serves = pair.settle()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use duotone::adapters::process::session;
 use duotone::adapters::services::{ServiceStatus, Services};
-use duotone::config::{Probe, ProbeKind, RunOn, Service, Start};
+use duotone::config::{Limits, Probe, ProbeKind, RunOn, Runner, Service, Start};
 use duotone::protocol::event::ServicesSeen;
 
 /// A directory that goes away with the test.
@@ -45,10 +45,12 @@ pub const fn ms(ms: u64) -> Duration {
 pub fn script(name: &str, script: &str) -> Service {
     Service {
         name: name.into(),
+        runner: Runner::Daemon,
         command: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
         user: None,
         directory: "/".into(),
         environment: Vec::new(),
+        limits: Limits::default(),
         run_on: RunOn::Both,
         start: Start::BeforeAddress,
         critical: true,

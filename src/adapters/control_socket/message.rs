@@ -17,6 +17,12 @@ pub enum Verb {
     IsActive,
     /// The last changes of role.
     History,
+    /// The calls that are up, or that a takeover cut.
+    Calls,
+    /// Close the records of calls that were cut.
+    CloseCalls,
+    /// The phones that are registered, or were to register again.
+    Endpoints,
     /// Write the recent past of the core to a file.
     Record,
     /// Take the role without the peer's word.
@@ -41,11 +47,14 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 14] = [
+    pub const ALL: [Verb; 17] = [
         Verb::Status,
         Verb::Explain,
         Verb::IsActive,
         Verb::History,
+        Verb::Calls,
+        Verb::CloseCalls,
+        Verb::Endpoints,
         Verb::Record,
         Verb::Failover,
         Verb::Switchover,
@@ -66,6 +75,9 @@ impl Verb {
             Verb::Explain => "explain",
             Verb::IsActive => "is-active",
             Verb::History => "history",
+            Verb::Calls => "calls",
+            Verb::CloseCalls => "close-calls",
+            Verb::Endpoints => "endpoints",
             Verb::Record => "record",
             Verb::Failover => "failover",
             Verb::Switchover => "switchover",
@@ -83,8 +95,14 @@ impl Verb {
     #[must_use]
     pub const fn changes(self) -> bool {
         match self {
-            Verb::Status | Verb::Explain | Verb::IsActive | Verb::History => false,
-            Verb::Record
+            Verb::Status
+            | Verb::Explain
+            | Verb::IsActive
+            | Verb::History
+            | Verb::Calls
+            | Verb::Endpoints => false,
+            Verb::CloseCalls
+            | Verb::Record
             | Verb::Failover
             | Verb::Switchover
             | Verb::Failback

@@ -1,8 +1,12 @@
 //! What a service prints, as log lines: bounded in length and in number, so that a chatty service
 //! hurts neither the daemon nor the journal. It is always read, so that the service never blocks.
+//! Where the daemon logs to the journal, it is there under the service's own name
+//! (`journalctl -t NAME`); elsewhere in the daemon's log.
 
-use std::io;
+use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -14,12 +18,35 @@ const LINE: usize = 1000;
 const LINES: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Logs everything that comes out of `pipe`, target `duotone::service`, field `service`.
+/// Where the journal takes streams of lines.
+pub const JOURNAL: &str = "/run/systemd/journal/stdout";
+
+/// A stream into the journal under this name (sd_journal_stream_fd(3)).
+///
+/// # Errors
+/// There is no journal, or it takes none.
+pub fn journal(name: &str) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(JOURNAL)?;
+    stream.shutdown(Shutdown::Read)?;
+    // Name, unit, priority 6 (informational), no prefixes, not to syslog, not to the kernel's log,
+    // not to the console.
+    write!(stream, "{name}\n\n6\n0\n0\n0\n0\n")?;
+    Ok(stream)
+}
+
+/// Logs everything that comes out of `pipe`: to the journal under the service's name, or with
+/// target `duotone::service` and field `service`.
 ///
 /// # Errors
 /// The pipe could not be watched.
 pub fn log(pipe: OwnedFd, service: String) -> io::Result<()> {
     let mut pipe = Receiver::from_owned_fd(pipe)?;
+    let stream = || {
+        let stream = journal(&service)?;
+        // A journal that stands still must not hold anybody up: what it does not take is lost.
+        stream.set_nonblocking(true).map(|()| stream)
+    };
+    let mut journal = crate::logging::under_journal().then(stream).and_then(Result::ok);
     tokio::spawn(async move {
         let mut lines = Lines::new(Instant::now());
         let mut buffer = [0; 4096];
@@ -37,7 +64,15 @@ pub fn log(pipe: OwnedFd, service: String) -> io::Result<()> {
                 out.extend(lines.end());
             }
             for line in out {
-                tracing::info!(target: "duotone::service", service, "{line}");
+                match journal.as_mut().map(|journal| writeln!(journal, "{line}")) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // One that is gone does not come back on this stream.
+                    Some(Err(_)) | None => {
+                        journal = None;
+                        tracing::info!(target: "duotone::service", service, "{line}");
+                    }
+                }
             }
             if ended {
                 return;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Cgroup;
 use super::session::Session;
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,16 +19,21 @@ struct Record {
     pid_namespace: u64,
     pid: i32,
     started: u64,
+    /// Its control group, if it has one of its own.
+    #[serde(default)]
+    group: Option<PathBuf>,
 }
 
 /// Writes down that the service `name` runs as `session`.
 ///
 /// # Errors
 /// The file could not be written.
-pub fn write(directory: &Path, name: &str, session: Session) -> io::Result<()> {
+pub fn write(directory: &Path, name: &str, session: &Session) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     let (boot, pid_namespace) = here()?;
-    let record = Record { boot, pid_namespace, pid: session.id, started: session.started };
+    let Session { id: pid, started, group } = session;
+    let group = group.as_ref().map(|group| group.path().to_owned());
+    let record = Record { boot, pid_namespace, pid: *pid, started: *started, group };
     let path = file(directory, name);
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, serde_json::to_vec(&record)?)?;
@@ -57,7 +63,8 @@ pub fn read(directory: &Path, name: &str) -> io::Result<Option<Session>> {
     };
     let record: Record = serde_json::from_slice(&bytes)?;
     let same_world = here()? == (record.boot, record.pid_namespace);
-    Ok(same_world.then_some(Session { id: record.pid, started: record.started }))
+    let Record { pid: id, started, group, .. } = record;
+    Ok(same_world.then_some(Session { id, started, group: group.map(Cgroup::recorded) }))
 }
 
 /// The names of all services that have a record.
@@ -97,8 +104,8 @@ mod tests {
     #[test]
     fn a_record_of_another_boot_names_nobody() {
         let directory = std::env::temp_dir().join(format!("dts-record-{}", std::process::id()));
-        let session = Session { id: 4711, started: 99 };
-        write(&directory, "sip", session).unwrap();
+        let session = Session { id: 4711, started: 99, group: None };
+        write(&directory, "sip", &session).unwrap();
         assert_eq!(read(&directory, "sip").unwrap(), Some(session));
         assert_eq!(names(&directory).unwrap(), ["sip"]);
 

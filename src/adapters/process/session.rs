@@ -2,8 +2,8 @@
 //! seeing it gone.
 //!
 //! A session, not a process group: a server that moves its children into groups of their own is
-//! still found. A child that leaves the session as well (a daemon in the classic sense) is not;
-//! services must run in the foreground.
+//! still found. A child that leaves the session as well (a daemon in the classic sense) is found
+//! only where the session has a control group of its own.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::Instant;
+
+use super::cgroup::Cgroup;
 
 /// One process as `proc_pid_stat(5)` describes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +27,15 @@ pub struct Seen {
     pub dead: bool,
 }
 
-/// A session that this daemon, or an earlier life of it, began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A session that this daemon, or an earlier life of it, began, with its control group.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     /// The leader's process id, which names the session too.
     pub id: i32,
     /// When the leader was started, in clock ticks since boot.
     pub started: u64,
+    /// The control group that it was put into, if it has one of its own.
+    pub group: Option<Cgroup>,
 }
 
 /// Pause between two looks while waiting for a session to end: first, and longest.
@@ -42,19 +46,20 @@ impl Session {
     ///
     /// # Errors
     /// `/proc` could not be read: the answer is not known.
-    pub async fn members(self) -> io::Result<Vec<Seen>> {
+    pub async fn members(&self) -> io::Result<Vec<Seen>> {
+        let all = self.clone();
         // Reading /proc takes milliseconds on a busy host; the runtime has one thread.
-        tokio::task::spawn_blocking(move || self.look()).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || all.look()).await.map_err(io::Error::other)?
     }
 
-    fn look(self) -> io::Result<Vec<Seen>> {
+    fn look(&self) -> io::Result<Vec<Seen>> {
+        let mut members = self.of_group()?;
         match seen(self.id)? {
             // The kernel does not give a number away while it names a session; so if it names
             // another process now, this session has ended.
-            Some(leader) if leader.started != self.started => return Ok(Vec::new()),
+            Some(leader) if leader.started != self.started => return Ok(members),
             Some(_) | None => {}
         }
-        let mut members = Vec::new();
         for entry in std::fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -63,9 +68,19 @@ impl Session {
                 && process.session == self.id
                 && process.started >= self.started
                 && !process.dead
+                && !members.contains(&process)
             {
                 members.push(process);
             }
+        }
+        Ok(members)
+    }
+
+    fn of_group(&self) -> io::Result<Vec<Seen>> {
+        let Some(group) = &self.group else { return Ok(Vec::new()) };
+        let mut members = Vec::new();
+        for pid in group.members()? {
+            members.extend(seen(pid)?.filter(|process| !process.dead));
         }
         Ok(members)
     }
@@ -74,7 +89,7 @@ impl Session {
     ///
     /// # Errors
     /// `/proc` could not be read, or a signal was refused; the others were signalled all the same.
-    pub async fn signal(self, signal: Signal) -> io::Result<()> {
+    pub async fn signal(&self, signal: Signal) -> io::Result<()> {
         let mut refused = Ok(());
         for member in self.members().await? {
             match signal_one(member, signal) {
@@ -89,7 +104,7 @@ impl Session {
     ///
     /// # Errors
     /// `/proc` could not be read: whether somebody is left is not known.
-    pub async fn gone_within(self, limit: Duration) -> io::Result<Vec<Seen>> {
+    pub async fn gone_within(&self, limit: Duration) -> io::Result<Vec<Seen>> {
         let end = Instant::now() + limit;
         let mut pause = LOOK_EVERY.0;
         loop {

@@ -24,6 +24,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::StartError;
+use super::cgroup::Cgroup;
+use super::confine::confine;
 use crate::config::{Capability, Service};
 
 /// A child that was just executed.
@@ -66,13 +68,13 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The way to the thread that forks; it is made at the first use and never ends.
 static STARTER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 
-/// Executes the service's command.
+/// Executes the service's command, in a control group of its own if there is one.
 ///
 /// # Errors
 /// Names what could not be done; nothing runs then.
-pub async fn start(service: &Service) -> Result<Child, StartError> {
+pub async fn start(service: &Service, group: Option<Cgroup>) -> Result<Child, StartError> {
     let service = service.clone();
-    forked(move || fork(&service)).await
+    forked(move || fork(&service, group.as_ref())).await
 }
 
 /// A command that runs as a user with an environment of its own: a hook.
@@ -207,9 +209,13 @@ pub async fn start_check(command: &[String], user: Option<&str>) -> Result<Child
     .await
 }
 
-fn fork(service: &Service) -> Result<Child, StartError> {
+fn fork(service: &Service, group: Option<&Cgroup>) -> Result<Child, StartError> {
     let (mut command, identity) = prepared(service)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    confine(&mut command, service, group).map_err(|source| StartError::Execute {
+        program: service.command.first().cloned().unwrap_or_default(),
+        source,
+    })?;
     execute(command, identity)
 }
 

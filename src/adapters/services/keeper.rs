@@ -1,4 +1,5 @@
 //! One service: a task that compares what runs with what is wished, and starts, restarts and stops.
+//! What runs it, a process or a unit, is `running.rs`'s.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::ladder::Ladder;
+use super::running::{self, Condition, Running};
 use crate::adapters::probes::Asking;
-use crate::adapters::process::{Exit, Process, stop_leftover};
-use crate::config::Service;
+use crate::adapters::systemd::{Standing, Systemd, Unit, unit_of};
+use crate::config::{Probe, Service};
 use crate::protocol::health::Grade;
 
 /// A service without probes counts as working once it has run for this long.
@@ -26,6 +28,8 @@ pub(super) struct Wish {
     pub number: u64,
     /// It should run.
     pub run: bool,
+    /// Nobody has said yet what should run: a unit that runs is left alone.
+    pub undecided: bool,
     /// As configured now.
     pub service: Arc<Service>,
 }
@@ -72,9 +76,9 @@ impl Seen {
     }
 }
 
-/// Why watching a process ended.
+/// Why watching ended.
 enum End {
-    Exited(Exit),
+    Ended(String),
     Unwanted,
     /// The command itself was changed.
     Changed,
@@ -83,6 +87,7 @@ enum End {
 pub(super) struct Keeper {
     pub name: String,
     pub records: PathBuf,
+    pub systemd: Systemd,
     pub wish: watch::Receiver<Wish>,
     pub seen: watch::Sender<Seen>,
     /// Told of every change of `seen`.
@@ -103,10 +108,9 @@ impl Keeper {
             self.publish(|seen| {
                 (seen.state, seen.restarts) = (State::Running, seen.restarts + again);
             });
-            match Process::start(&service, &self.records).await {
-                Ok(process) => self.run(process, service).await,
-                Err(error) => {
-                    let reason = error.to_string();
+            match Running::start(&service, &self.records, &self.systemd).await {
+                Ok(running) => self.run(running, service).await,
+                Err(reason) => {
                     tracing::error!(service = self.name, reason, "does not start");
                     self.fail(reason);
                     self.pause(&service, Duration::ZERO).await;
@@ -116,10 +120,9 @@ impl Keeper {
     }
 
     async fn clear(&mut self) {
-        let name = self.name.clone();
-        let grace = self.wish.borrow().service.stop_timeout;
-        let records = self.records.clone();
-        stop_leftover(&records, &name, grace, |reason| self.obstacle(reason)).await;
+        let service = Arc::clone(&self.wish.borrow().service);
+        running::clear(&service, &self.records, &self.systemd, |reason| self.obstacle(reason))
+            .await;
         self.publish(|seen| {
             (seen.state, seen.reason) = (State::Stopped, None);
         });
@@ -129,32 +132,86 @@ impl Keeper {
     async fn until_wished(&mut self) -> Option<Arc<Service>> {
         loop {
             let wish = self.hear();
+            let service = &wish.service;
+            if let Some(unit) = unit_of(service) {
+                let mut unit = self.systemd.unit(&unit).await;
+                if let Some(ready) = self.settle_unit(&wish, &mut unit).await {
+                    return ready.then(|| Arc::clone(service));
+                }
+                continue;
+            }
             if wish.run {
                 // The last sender may be gone; a wish of the dead is not obeyed.
                 return self.wish.has_changed().is_ok().then_some(wish.service);
             }
-            self.failed = false;
-            self.publish(|seen| {
-                (seen.state, seen.grade, seen.pid) = (State::Stopped, Grade::Unknown, None);
-                (seen.probe, seen.reason) = (None, None);
-            });
+            self.show_stopped();
             self.wish.changed().await.ok()?;
         }
     }
 
-    /// From a started process to its end and, when it failed, the pause after it.
-    async fn run(&mut self, process: Process, service: Arc<Service>) {
-        tracing::info!(service = self.name, pid = process.pid(), "started");
+    /// Sees to it that a unit does not run while it should not, whoever starts it. Returns whether
+    /// it is now to be started, or `None` when there may be another wish.
+    async fn settle_unit(&mut self, wish: &Wish, unit: &mut Unit) -> Option<bool> {
+        loop {
+            match unit.standing() {
+                Standing::Unknown(why) => {
+                    let why = why.clone();
+                    self.publish(|seen| {
+                        let state = if wish.run { State::Pausing } else { State::Stopping };
+                        (seen.state, seen.grade, seen.pid) = (state, Grade::Unknown, None);
+                        (seen.probe, seen.reason) = (None, Some(why));
+                    });
+                }
+                _ if wish.run => return Some(self.wish.has_changed().is_ok()),
+                Standing::Gone(_) => {
+                    running::forget(&self.records, &self.name);
+                    self.show_stopped();
+                }
+                _ if wish.undecided => {
+                    let pid = unit.pid();
+                    self.publish(|seen| (seen.state, seen.pid) = (State::Running, pid));
+                }
+                _ => {
+                    tracing::warn!(
+                        service = self.name,
+                        unit = unit.name(),
+                        "runs where it should not: stopped"
+                    );
+                    self.publish(|seen| seen.state = State::Stopping);
+                    unit.stop(wish.service.stop_timeout, |reason| self.obstacle(reason)).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                changed = self.wish.changed() => {
+                    // Nobody can wish any more: what should not run was seen not running.
+                    return if changed.is_err() { Some(false) } else { None };
+                }
+                () = unit.changed() => {}
+            }
+        }
+    }
+
+    fn show_stopped(&mut self) {
+        self.failed = false;
         self.publish(|seen| {
-            (seen.pid, seen.probe) = (Some(process.pid()), None);
+            (seen.state, seen.grade, seen.pid) = (State::Stopped, Grade::Unknown, None);
+            (seen.probe, seen.reason) = (None, None);
         });
-        let (end, service, good_for) = self.watch(&process, service).await;
+    }
+
+    /// From its start to its end and, when it failed, the pause after it.
+    async fn run(&mut self, mut running: Running, service: Arc<Service>) {
+        tracing::info!(service = self.name, pid = running.pid(), "started");
+        self.publish(|seen| {
+            (seen.pid, seen.probe) = (running.pid(), None);
+        });
+        let (end, service, good_for) = self.watch(&mut running, service).await;
         match end {
-            End::Exited(exit) => {
-                let reason = exit.to_string();
-                tracing::warn!(service = self.name, pid = process.pid(), reason, "failed");
+            End::Ended(reason) => {
+                tracing::warn!(service = self.name, pid = running.pid(), reason, "failed");
                 self.fail(reason.clone());
-                self.end(process, service.stop_timeout.min(ORPHANS)).await;
+                self.end(running, service.stop_timeout.min(ORPHANS)).await;
                 self.publish(|seen| seen.reason = Some(reason));
                 self.pause(&service, good_for).await;
             }
@@ -164,37 +221,64 @@ impl Keeper {
                     (seen.state, seen.grade) = (State::Stopping, Grade::Unknown);
                     seen.reason = None;
                 });
-                self.end(process, service.stop_timeout).await;
+                self.end(running, service.stop_timeout).await;
             }
         }
     }
 
-    async fn end(&mut self, mut process: Process, grace: Duration) {
-        process.stop(grace, |reason| self.obstacle(reason)).await;
-        tracing::info!(service = self.name, pid = process.pid(), "seen gone");
+    async fn end(&mut self, mut running: Running, grace: Duration) {
+        let pid = running.pid();
+        running.stop(grace, |reason| self.obstacle(reason)).await;
+        if let Running::Unit(_) = running {
+            running::forget(&self.records, &self.name);
+        }
+        tracing::info!(service = self.name, pid, "seen gone");
         self.publish(|seen| seen.pid = None);
     }
 
-    /// Watches a process until it ends or should; also returns the service as last configured and
-    /// for how long it has been good.
+    /// Watches until it ends or should; also returns the service as last configured and for how
+    /// long it has been good.
     async fn watch(
         &mut self,
-        process: &Process,
+        running: &mut Running,
         mut service: Arc<Service>,
     ) -> (End, Arc<Service>, Duration) {
-        let mut asking = Asking::start(&service.probes, true);
-        // One that failed just now has to last longer than the pause before it to be believed, or
-        // a crash loop would look good again and again.
-        let settled = tokio::time::sleep(SETTLED.max(self.ladder.last()));
-        tokio::pin!(settled);
+        let mut condition = running.condition();
+        let mut restarts = running.restarts();
+        let mut asking = Asking::start(asked(&service, &condition), true);
+        let mut settled_at = self.settled_at();
         let mut is_settled = false;
         let mut good_since = None;
         loop {
-            let good = self.judge(&asking, is_settled);
+            let good = self.judge(&asking, &condition, is_settled);
             good_since = good.then(|| good_since.unwrap_or_else(Instant::now));
             let good_for = || good_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            if let Condition::Ended(reason) = condition {
+                return (End::Ended(reason), service, Duration::ZERO);
+            }
             tokio::select! {
-                exit = process.exited() => return (End::Exited(exit), service, good_for()),
+                now = running.changed() => {
+                    let again = running.restarts().saturating_sub(restarts);
+                    restarts = running.restarts();
+                    self.publish(|seen| {
+                        (seen.pid, seen.restarts) = (running.pid(), seen.restarts + again);
+                    });
+                    if let Condition::Ended(reason) = now {
+                        return (End::Ended(reason), service, good_for());
+                    }
+                    if again > 0 {
+                        tracing::warn!(service = self.name, again, "started again by systemd");
+                        self.failed = true;
+                        // It climbs the ladder all the same: by its height is judged for how long
+                        // it has to last before it is believed.
+                        self.ladder.next(good_for(), service.restart_delay, service.restart_max);
+                    }
+                    if now != condition || again > 0 {
+                        asking = Asking::start(asked(&service, &now), true);
+                        (settled_at, is_settled) = (self.settled_at(), false);
+                        condition = now;
+                    }
+                }
                 changed = self.wish.changed() => {
                     let wish = self.hear();
                     if changed.is_err() || !wish.run {
@@ -204,19 +288,31 @@ impl Keeper {
                         return (End::Changed, service, good_for());
                     }
                     if wish.service.probes != service.probes {
-                        asking = Asking::start(&wish.service.probes, false);
+                        asking = Asking::start(asked(&wish.service, &condition), false);
                     }
                     service = wish.service;
                 }
-                () = &mut settled, if !is_settled => is_settled = true,
+                () = tokio::time::sleep_until(settled_at), if !is_settled => is_settled = true,
                 () = asking.next() => {}
             }
         }
     }
 
-    /// Publishes how good a running process is.
-    fn judge(&mut self, asking: &Asking, is_settled: bool) -> bool {
-        let grade = if asking.is_empty() && !is_settled { Grade::Unknown } else { asking.grade() };
+    /// One that failed just now has to last longer than the pause before it to be believed, or a
+    /// crash loop would look good again and again.
+    fn settled_at(&self) -> Instant {
+        Instant::now() + SETTLED.max(self.ladder.last())
+    }
+
+    /// Publishes how good it is.
+    fn judge(&mut self, asking: &Asking, condition: &Condition, is_settled: bool) -> bool {
+        let (grade, reason) = match condition {
+            Condition::Up if asking.is_empty() && !is_settled => (Grade::Unknown, None),
+            Condition::Up => (asking.grade(), asking.last().map(ToString::to_string)),
+            Condition::Starting => (Grade::Unknown, Some("starting".to_owned())),
+            Condition::Unknown(why) => (Grade::Unknown, Some(why.clone())),
+            Condition::Mending(why) | Condition::Ended(why) => (Grade::Failed, Some(why.clone())),
+        };
         let good = grade == Grade::Good;
         self.failed = match grade {
             Grade::Good => false,
@@ -227,14 +323,14 @@ impl Keeper {
         let probe = asking.last().map(ToString::to_string);
         let was = self.seen.borrow().grade;
         if was != shown {
-            tracing::info!(service = self.name, from = ?was, to = ?shown, probe, "grade");
+            tracing::info!(service = self.name, from = ?was, to = ?shown, reason, "grade");
         }
         self.publish(|seen| {
             seen.grade = shown;
-            seen.reason = match grade {
-                Grade::Good => None,
-                Grade::Failed => probe.clone(),
-                Grade::Unknown => seen.reason.take().or_else(|| probe.clone()),
+            seen.reason = match (grade, condition) {
+                (Grade::Good, _) => None,
+                (Grade::Unknown, Condition::Up) => seen.reason.take().or(reason),
+                (Grade::Unknown | Grade::Failed, _) => reason,
             };
             seen.probe = probe;
         });
@@ -283,8 +379,16 @@ impl Keeper {
     }
 }
 
-/// A running process need not be replaced for this change.
+/// What is asked while it does so: one that is not up is not asked at all.
+fn asked<'s>(service: &'s Service, condition: &Condition) -> &'s [Probe] {
+    if *condition == Condition::Up { &service.probes } else { &[] }
+}
+
+/// What runs need not be replaced for this change.
 fn same_process(new: &Service, old: &Service) -> bool {
-    (&new.command, &new.user, &new.directory, &new.environment)
-        == (&old.command, &old.user, &old.directory, &old.environment)
+    let what = |it: &Service| {
+        let Service { runner, command, user, directory, environment, limits, .. } = it.clone();
+        (runner, command, user, directory, environment, limits)
+    };
+    what(new) == what(old)
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::unit::time;
-use crate::config::{Config, Mode, Postgres, RunOn, Service, Start};
+use crate::config::{Config, Mode, Postgres, RunOn, Runner, Service, Start};
 use crate::ocf::AGENTS;
 use crate::ocf::action::{Action, Offer};
 use crate::ocf::pbx::word;
@@ -20,7 +20,7 @@ const ADDRESS: &str = "duotone-address";
 /// One resource.
 pub(super) struct Resource {
     pub id: String,
-    /// `ocf:duotone:NAME` or `stonith:NAME`.
+    /// `ocf:duotone:NAME`, `stonith:NAME` or `systemd:UNIT`.
     pub agent: String,
     pub parameters: Vec<(String, String)>,
     pub operations: Vec<Offer>,
@@ -121,6 +121,11 @@ fn address(config: &Config) -> Resource {
 }
 
 fn pbx(service: &Service) -> Resource {
+    if let Runner::Unit(unit) = &service.runner {
+        // The cluster has an agent of its own for units; it asks no probes.
+        let (id, agent) = (format!("duotone-{}", service.name), format!("systemd:{unit}"));
+        return Resource { id, agent, parameters: Vec::new(), operations: Vec::new() };
+    }
     let environment = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
     let words = service.probes.iter().filter_map(|probe| word(&probe.kind));
     let timeouts = service.probes.iter().map(|probe| probe.timeout);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::call::Call;
 use super::super::parameter::{Parameter, Reader};
 use crate::adapters::owner::Resource;
-use crate::config::{Probe, ProbeKind, RunOn, Service, SipProbe, Start, Transport};
+use crate::config::{Limits, Probe, ProbeKind, RunOn, Runner, Service, SipProbe, Start, Transport};
 
 const COMMAND: Parameter = Parameter {
     name: "command",
@@ -99,10 +99,12 @@ impl Asked {
         };
         let service = Service {
             name: call.instance.clone(),
+            runner: Runner::Daemon,
             command,
             user,
             directory: reader.path(&DIRECTORY),
             environment: environment(reader),
+            limits: Limits::default(),
             run_on: RunOn::Active,
             start: Start::BeforeAddress,
             critical: true,

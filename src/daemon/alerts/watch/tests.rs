@@ -2,7 +2,7 @@ use super::*;
 use crate::adapters::services::{ServiceStatus, State};
 use crate::config::preset::Preset;
 use crate::daemon::change::Mark;
-use crate::protocol::heartbeat::{GroupReport, Heartbeat, Promise};
+use crate::protocol::heartbeat::{Heartbeat, Promise};
 use crate::protocol::identity::{NodeId, Session, Term};
 use crate::protocol::moves::Policy;
 use crate::protocol::node::{Node, Setup};
@@ -65,7 +65,7 @@ fn standby() -> Status {
         excludes_you: false,
         log: None,
         system_id: None,
-        groups: vec![GroupReport { serving: true, health: crate::protocol::health::Health::GOOD }],
+        groups: Vec::new(),
         software: [0, 1, 0],
         config_hash: 1,
         maintenance: false,
