@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use duotone::config::check::{Assigned, Finding, network};
 use duotone::config::estimate::Estimate;
-use duotone::config::{Config, Link, Mode, RunOn};
+use duotone::config::{Config, Link, Mode, RunOn, Runner};
 use duotone::protocol::identity::NodeId;
 use proptest::prelude::*;
 
@@ -250,6 +250,51 @@ fn a_wrong_service_is_told() {
         let errors = wrong_with(&more);
         assert!(errors.contains(wanted), "{more}: wanted {wanted}\nin {errors}");
     }
+}
+
+#[test]
+fn who_runs_a_service_is_said_once() {
+    let unit = "[[service]]\nname = \"sip\"\nunit = \"kamailio.service\"\n";
+    let service = |text: &str| parse(&format!("{PLAIN}{text}")).unwrap().services[0].clone();
+    assert_eq!(service(unit).runner, Runner::Unit("kamailio.service".into()));
+    assert!(service(unit).command.is_empty());
+    let command = "[[service]]\nname = \"sip\"\ncommand = [\"/bin/sip\"]\n";
+    assert_eq!(service(command).runner, Runner::Daemon);
+    let own = format!(
+        "{command}run = \"unit\"\nlimits = {{ open_files = 4096, core = \"0B\", memory = \
+         \"512MiB\" }}\n"
+    );
+    assert_eq!(service(&own).runner, Runner::TransientUnit);
+    let limits = service(&own).limits;
+    assert_eq!((limits.open_files, limits.processes), (Some(4096), None));
+    assert_eq!((limits.core, limits.memory), (Some(0), Some(512 << 20)));
+
+    let named = |name: &str| unit.replace("kamailio.service", name);
+    for (more, wanted) in [
+        (format!("{unit}command = [\"/bin/sip\"]\n"), "command and unit are both there"),
+        (format!("{unit}user = \"sip\"\n"), "write User= into a drop-in"),
+        (format!("{unit}directory = \"/\"\n"), "write WorkingDirectory= into"),
+        (format!("{unit}environment = {{ A = \"b\" }}\n"), "write Environment= into"),
+        (format!("{unit}limits = {{ core = \"0B\" }}\n"), "limits is the unit's to say"),
+        (format!("{unit}run = \"unit\"\n"), "run is the unit's to say"),
+        (named("kamailio"), "write \"kamailio.service\""),
+        (named("kamailio.socket"), "is no service"),
+        (named("a b.service"), "contains ' '"),
+        (named("asterisk@.service"), "write which one, as in \"asterisk@a.service\""),
+        (named(".service"), "names no unit"),
+        (named("duotone.service"), "is duotone's own"),
+        (format!("{unit}{}", unit.replace("\"sip\"", "\"b\"")), "has the same unit"),
+        (format!("{command}run = \"both\"\n"), "\"child\", \"unit\""),
+        (format!("{command}limits = {{ memory = \"512M\" }}\n"), "B, KiB, MiB or GiB"),
+        (format!("{command}limits = {{ open_files = 0 }}\n"), "from 1 to"),
+        (format!("{command}limits = {{ files = 1 }}\n"), "unknown key \"files\""),
+    ] {
+        let errors = wrong_with(&more);
+        assert!(errors.contains(wanted), "{more}: wanted {wanted}\nin {errors}");
+    }
+    // All at once.
+    let errors = wrong_with(&format!("{unit}user = \"sip\"\nlimits = {{}}\n"));
+    assert!(errors.contains("User=") && errors.contains("LimitNOFILE="), "{errors}");
 }
 
 fn probe(fields: &str) -> String {

@@ -5,8 +5,10 @@ mod services_lab;
 
 use std::net::UdpSocket;
 
+use duotone::adapters::process::cgroup::Cgroup;
+use duotone::adapters::process::session;
 use duotone::adapters::services::{Services, State};
-use duotone::config::{Probe, ProbeKind, RunOn, Service, SipProbe, Start, Transport};
+use duotone::config::{Limits, Probe, ProbeKind, RunOn, Service, SipProbe, Start, Transport};
 use duotone::protocol::event::ServicesGoal::{Prepare, Serve, Standby};
 use duotone::protocol::health::Grade;
 use nix::sys::signal::Signal;
@@ -177,6 +179,54 @@ async fn no_grandchild_is_left_even_in_a_group_of_its_own() {
 
     services.stop_all().await;
     assert!(grandchildren().iter().all(|&pid| !alive(pid)));
+}
+
+#[tokio::test]
+async fn one_that_left_the_session_is_found_in_the_control_group() {
+    let scratch = Scratch::new("escape");
+    let Some(group) = Cgroup::make(&format!("probe-{}", std::process::id())) else {
+        return eprintln!("skipped: no control group of version 2 can be made here");
+    };
+    group.remove().unwrap();
+    let pids = scratch.file("pids");
+    // A daemon in the classic sense, deaf; its parent may end or be stopped.
+    let deaf = "trap \"\" TERM; while :; do sleep 0.05; done";
+    let words = format!("setsid sh -c '{deaf}' & echo $! >> {pids}; exec sleep 1000");
+    let brief = Service { stop_timeout: ms(300), ..script("sip", &words) };
+    let services = Services::supervise(vec![brief], scratch.0.join("run"));
+    let escaped = || -> Vec<i32> {
+        scratch.read("pids").lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    services.set_goal(Serve);
+    until("one has escaped", || escaped().len() == 1).await;
+    let first = escaped()[0];
+    let (of_it, leader) = (session::seen(first).unwrap(), pid_of(&services, "sip").await);
+    assert_ne!(of_it.map(|seen| seen.session), Some(leader), "it must have left");
+    kill(leader, Signal::SIGKILL);
+    until("another has", || escaped().len() == 2).await;
+    assert!(!alive(first), "its orphan went before it was started again");
+    services.stop_all().await;
+    assert!(!alive(escaped()[1]));
+}
+
+#[tokio::test]
+async fn a_command_has_its_limits() {
+    let scratch = Scratch::new("limits");
+    let seen = scratch.file("seen");
+    let words = format!("ulimit -n > {seen}; ulimit -c >> {seen}; exec sleep 1000");
+    let limits = Limits { open_files: Some(321), core: Some(0), ..Limits::default() };
+    let services = Services::supervise(
+        vec![Service { limits, ..script("sip", &words) }],
+        scratch.0.join("run"),
+    );
+    services.set_goal(Serve);
+    until("it has said them", || scratch.read("seen").lines().count() == 2).await;
+    assert_eq!(scratch.read("seen").lines().collect::<Vec<_>>(), ["321", "0"]);
+    // Other limits are another process.
+    let first = pid_of(&services, "sip").await;
+    services.reload(vec![script("sip", &words)]);
+    status(&services, "sip", |one| one.pid.is_some_and(|pid| pid != first)).await;
+    services.stop_all().await;
 }
 
 #[tokio::test]

@@ -119,9 +119,9 @@ async fn a_stranger_with_a_recorded_number_is_left_alone() {
         duotone::adapters::process::session::seen(pid).unwrap().is_some_and(|p| p.session == pid)
     })
     .await;
-    let session = duotone::adapters::process::session::Session { id: pid, started: 1 };
+    let session = duotone::adapters::process::session::Session { id: pid, started: 1, group: None };
     let run = scratch.0.join("run");
-    duotone::adapters::process::record::write(&run, "sip", session).unwrap();
+    duotone::adapters::process::record::write(&run, "sip", &session).unwrap();
     let services = Services::supervise(Vec::new(), run.clone());
     services.set_goal(Serve);
     report(&services, |seen| seen.stopped).await;

@@ -1,9 +1,8 @@
 //! systemd's manager over D-Bus: the way to it, and its signals. `systemd/unit.rs` is one unit.
 //!
-//! Over the manager's own socket, as systemctl(1) does for root: what must be stopped must be
-//! stopped while the message bus is down or restarts, too. By level: a signal only says that a unit
-//! is to be looked at, and what is believed is what the manager answers then. A connection that
-//! ends (`daemon-reexec` closes it) is made again, and then every unit is looked at again.
+//! Over the system's message bus. By level: a signal only says that a unit is to be looked at, and
+//! what is believed is what the manager answers then. When the bus is gone, or the manager has left
+//! it (`daemon-reexec`), the connection is made again, and then every unit is looked at again.
 
 mod properties;
 pub mod record;
@@ -27,8 +26,10 @@ pub use self::properties::Standing;
 pub use self::transient::{own_unit, unit_of};
 pub use self::unit::{Unit, stop_recorded};
 
-/// Below the root directory: where the manager listens.
-const SOCKET: &str = "run/systemd/private";
+/// Below the root directory: where the message bus listens.
+const SOCKET: &str = "run/dbus/system_bus_socket";
+/// The manager's name on it.
+const NAME: &str = "org.freedesktop.systemd1";
 /// The manager's object.
 const MANAGER: &str = "/org/freedesktop/systemd1";
 /// Its interface.
@@ -133,7 +134,7 @@ async fn hold(
                 pause = TRY_EVERY.0;
                 state.send_replace(Some(Ok(connection)));
                 tokio::select! {
-                    () = relay(signals, &news) => "the connection was closed".to_owned(),
+                    () = relay(signals, &news) => "it has left the bus, or the bus is gone".to_owned(),
                     () = mute.notified() => "no answer".to_owned(),
                     () = state.closed() => return,
                 }
@@ -151,22 +152,35 @@ async fn hold(
     }
 }
 
-async fn connect(socket: &Path) -> zbus::Result<(Connection, MessageStream)> {
+async fn connect(socket: &Path) -> zbus::Result<(Connection, [MessageStream; 2])> {
     let stream = UnixStream::connect(socket).await?;
-    let connection =
-        Builder::unix_stream(stream).p2p().method_timeout(ANSWERS_WITHIN).build().await?;
-    let signals = MatchRule::builder().msg_type(Type::Signal).build();
-    let signals = MessageStream::for_match_rule(signals, &connection, Some(UNREAD)).await?;
-    connection.call_method(None::<&str>, MANAGER, Some(INTERFACE), "Subscribe", &()).await?;
-    Ok((connection, signals))
+    let connection = Builder::unix_stream(stream).method_timeout(ANSWERS_WITHIN).build().await?;
+    // Who is heard is not asked: a signal of a stranger is a look too many, and nothing more.
+    let of_manager = MatchRule::builder().msg_type(Type::Signal).path_namespace(MANAGER)?.build();
+    let of_manager = MessageStream::for_match_rule(of_manager, &connection, Some(UNREAD)).await?;
+    let owner = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .interface("org.freedesktop.DBus")?
+        .member("NameOwnerChanged")?
+        .arg(0, NAME)?
+        .build();
+    let owner = MessageStream::for_match_rule(owner, &connection, None).await?;
+    connection.call_method(Some(NAME), MANAGER, Some(INTERFACE), "Subscribe", &()).await?;
+    Ok((connection, [of_manager, owner]))
 }
 
-/// Passes on what is heard until the connection ends.
-async fn relay(mut signals: MessageStream, news: &broadcast::Sender<News>) {
-    while let Some(Ok(signal)) = signals.next().await {
-        if let Some(heard) = heard(&signal) {
-            // Without a unit that listens there is nobody to tell.
-            let _ = news.send(heard);
+/// Passes on what is heard until the connection ends, or another manager takes the name.
+async fn relay([mut signals, mut owner]: [MessageStream; 2], news: &broadcast::Sender<News>) {
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                let Some(Ok(signal)) = signal else { return };
+                if let Some(heard) = heard(&signal) {
+                    // Without a unit that listens there is nobody to tell.
+                    let _ = news.send(heard);
+                }
+            }
+            _another = owner.next() => return,
         }
     }
 }

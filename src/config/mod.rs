@@ -316,7 +316,9 @@ pub struct Service {
 /// Who runs a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Runner {
-    /// The daemon, as its child.
+    /// The daemon, as its child; unless something else is written, because a child needs no systemd
+    /// and ends with its daemon by the kernel's own means. A unit is outside of the daemon's control
+    /// group, and somebody who is alive has to stop it.
     Daemon,
     /// systemd, as a unit that the daemon makes of the command.
     TransientUnit,

@@ -8,6 +8,7 @@ use crate::guest::NAMES;
 use crate::pair::Pair;
 use crate::restarts;
 use crate::results::Results;
+use crate::units;
 
 /// A case begins with a good pair that serves and ends with one; it tells what was seen.
 type Case = fn(&mut Pair) -> anyhow::Result<String>;
@@ -18,6 +19,7 @@ const CASES: &[(&str, Case)] = &[
     ("unit stop", restarts::unit_stop),
     ("WatchdogSec", restarts::watchdog),
     ("unit restart", restarts::unit_restart),
+    ("units", units::units),
     ("kernel panic", kernel_panic),
     ("boot", boot),
     ("host watchdog", host_watchdog),
@@ -202,7 +204,10 @@ fn host_watchdog(pair: &mut Pair) -> anyhow::Result<String> {
 }
 
 /// Turns a lost host on again; the state file that it found.
-fn returns(pair: &mut Pair, node: usize) -> anyhow::Result<duotone::protocol::durable::Durable> {
+pub fn returns(
+    pair: &mut Pair,
+    node: usize,
+) -> anyhow::Result<duotone::protocol::durable::Durable> {
     pair.guests[node].start(&pair.network)?;
     pair.guests[node].booted()?;
     pair.soon("the state file was kept", |pair| Ok(pair.state_at_boot(node).is_ok()))?;
@@ -210,7 +215,7 @@ fn returns(pair: &mut Pair, node: usize) -> anyhow::Result<duotone::protocol::du
 }
 
 /// The one that returned stands by, nothing moved again, nothing is lost.
-fn survived(pair: &mut Pair, lost: usize, active: usize) -> anyhow::Result<usize> {
+pub fn survived(pair: &mut Pair, lost: usize, active: usize) -> anyhow::Result<usize> {
     ensure!(pair.settle()? == active, "the role moved again");
     pair.rows_flow(3)?;
     pair.never_two(Duration::ZERO)?;

@@ -13,6 +13,7 @@ mod network;
 mod pair;
 mod restarts;
 mod results;
+mod units;
 mod watch;
 mod wire;
 mod writer;

@@ -1,7 +1,7 @@
-//! A real systemd as process 1 of namespaces of its own, made for one test and gone after it.
+//! A real systemd as process 1 of namespaces of its own, made for one test and gone after it. The
+//! test runs inside: systemd does not speak with a process whose number it cannot see.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 static MACHINES: AtomicUsize = AtomicUsize::new(0);
+/// Set for the test binary that runs inside.
+const INSIDE: &str = "DTU_INSIDE";
 /// A busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,40 +35,98 @@ mount --rbind /run/dev /dev
 mkdir /dev/shm /dev/pts
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup /sys/fs/cgroup
-printf '[Unit]\nDefaultDependencies=no\n' > /run/systemd/system/quiet.target
+cd /run/systemd/system
+for target in sysinit basic shutdown; do
+    printf '[Unit]\nDefaultDependencies=no\n' > $target.target
+done
+printf '[Unit]\nDefaultDependencies=no\nWants=dbus.socket dbus.service\n' > quiet.target
+printf '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n' \
+    > dbus.socket
+printf '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\n' \
+    > dbus.service
+printf 'Type=notify\nExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork' \
+    >> dbus.service
+printf ' --nopidfile --systemd-activation --syslog-only\n' >> dbus.service
 exec env -i container=duotone-tests PATH="$PATH" SYSTEMD_UNIT_PATH=/run/systemd/system \
     SYSTEMD_GENERATOR_PATH=/run/none /lib/systemd/systemd --system --unit=quiet.target \
     --log-target=null --show-status=no --crash-reboot=no
 "#;
 
-pub struct Machine {
-    unshare: Child,
-    /// Process 1, as the host numbers it.
-    pub init: i32,
-    group: PathBuf,
-}
+/// The host that the test runs in.
+pub struct Machine(());
 
 impl Machine {
-    /// `None`, with the reason, where this host refuses one.
-    pub fn boot() -> Option<Machine> {
+    /// Runs the test of this name inside a new one, where this gives the host itself; `None` outside,
+    /// when that is done, or, with the reason, where it is refused.
+    pub fn boot(test: &str) -> Option<Machine> {
+        if std::env::var_os(INSIDE).is_some() {
+            return Some(Machine(()));
+        }
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: needs root (namespaces)");
             return None;
         }
-        if !Path::new("/lib/systemd/systemd").exists() {
-            eprintln!("skipped: there is no /lib/systemd/systemd here");
-            return None;
-        }
-        match Machine::try_boot() {
-            Ok(machine) => Some(machine),
-            Err(why) => {
-                eprintln!("skipped: systemd does not run in namespaces here: {why}");
-                None
+        for program in ["/lib/systemd/systemd", "/usr/bin/dbus-daemon"] {
+            if !Path::new(program).exists() {
+                eprintln!("skipped: there is no {program} here");
+                return None;
             }
         }
+        match Namespaces::boot() {
+            Ok(namespaces) => namespaces.run(test),
+            Err(why) => eprintln!("skipped: systemd does not run in namespaces here: {why}"),
+        }
+        None
     }
 
-    fn try_boot() -> Result<Machine, String> {
+    /// Writes a unit; systemd reads it when it is first asked for.
+    pub fn unit(&self, name: &str, text: &str) {
+        let text = format!("[Unit]\nDefaultDependencies=no\n{text}");
+        fs::write(Path::new("/run/systemd/system").join(name), text).unwrap();
+    }
+
+    /// What systemctl says, and whether it succeeded.
+    pub fn systemctl(&self, words: &[&str]) -> (bool, String) {
+        let done = Command::new("systemctl").args(words).output().unwrap();
+        let mut said = String::from_utf8_lossy(&done.stdout).into_owned();
+        said.push_str(&String::from_utf8_lossy(&done.stderr));
+        (done.status.success(), said.trim().to_owned())
+    }
+
+    /// One property of a unit.
+    pub fn show(&self, unit: &str, property: &str) -> String {
+        self.systemctl(&["show", "--value", "--property", property, unit]).1
+    }
+
+    /// Systemd stands still, or goes on: nobody in its namespace could stop it by a signal.
+    pub fn freeze(&self, frozen: bool) {
+        let frozen = if frozen { "1" } else { "0" };
+        fs::write("/sys/fs/cgroup/init.scope/cgroup.freeze", frozen).unwrap();
+    }
+}
+
+struct Namespaces {
+    unshare: Child,
+    /// Process 1, as the host numbers it.
+    init: i32,
+    group: PathBuf,
+}
+
+impl Namespaces {
+    fn run(&self, test: &str) {
+        let target = self.init.to_string();
+        let mut inside = Command::new("nsenter");
+        inside
+            .args(["--target", &target, "--mount", "--pid", "--cgroup", "--ipc", "--uts", "--net"]);
+        inside.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
+        let done = inside.env(INSIDE, "1").output().unwrap();
+        eprint!("{}", String::from_utf8_lossy(&done.stdout));
+        eprint!("{}", String::from_utf8_lossy(&done.stderr));
+        let ran = String::from_utf8_lossy(&done.stdout).contains("1 passed");
+        assert!(done.status.success() && ran, "inside: {}", done.status);
+    }
+
+    fn boot() -> Result<Namespaces, String> {
         let number = MACHINES.fetch_add(1, Ordering::Relaxed);
         let base = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
         let base = base.into_iter().find(|base| base.join("cgroup.procs").exists());
@@ -91,7 +151,7 @@ impl Machine {
             });
         }
         let unshare = unshare.spawn().map_err(|error| error.to_string())?;
-        let mut machine = Machine { unshare, init: 0, group };
+        let mut machine = Namespaces { unshare, init: 0, group };
         let end = Instant::now() + PATIENCE;
         loop {
             let said = || fs::read_to_string(&log).unwrap_or_default();
@@ -101,7 +161,10 @@ impl Machine {
             let id = machine.unshare.id();
             let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
             machine.init = children.ok().and_then(|all| all.trim().parse().ok()).unwrap_or(0);
-            if machine.init > 0 && machine.path("run/systemd/private").exists() {
+            if machine.init > 0
+                && Path::new(&format!("/proc/{}/root/run/dbus/system_bus_socket", machine.init))
+                    .exists()
+            {
                 return Ok(machine);
             }
             if Instant::now() >= end {
@@ -110,44 +173,9 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-
-    /// Its root directory, as the host sees it.
-    pub fn root(&self) -> PathBuf {
-        format!("/proc/{}/root", self.init).into()
-    }
-
-    pub fn path(&self, below: &str) -> PathBuf {
-        self.root().join(below)
-    }
-
-    /// Writes a unit; systemd reads it when it is first asked for.
-    pub fn unit(&self, name: &str, text: &str) {
-        let text = format!("[Unit]\nDefaultDependencies=no\n{text}");
-        fs::write(self.path("run/systemd/system").join(name), text).unwrap();
-    }
-
-    /// What systemctl says inside, and whether it succeeded.
-    pub fn systemctl(&self, words: &[&str]) -> (bool, String) {
-        let target = self.init.to_string();
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &target, "--mount", "--pid", "--cgroup", "systemctl"]);
-        let done = command.args(words).output().unwrap();
-        let mut said = String::from_utf8_lossy(&done.stdout).into_owned();
-        said.push_str(&String::from_utf8_lossy(&done.stderr));
-        (done.status.success(), said.trim().to_owned())
-    }
-
-    /// One property of a unit.
-    pub fn show(&self, unit: &str, property: &str) -> String {
-        self.systemctl(&["show", "--value", "--property", property, unit]).1
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.init), signal).unwrap();
-    }
 }
 
-impl Drop for Machine {
+impl Drop for Namespaces {
     fn drop(&mut self) {
         if self.init > 0 {
             // It takes everything inside along.
@@ -177,9 +205,7 @@ fn remove(group: &Path) -> bool {
     fs::remove_dir(group).is_ok()
 }
 
-/// Numbers of processes, one in a line, that a script has written down.
+/// The lines of a file; none of one that is not there.
 pub fn lines(path: &Path) -> Vec<String> {
-    let mut text = String::new();
-    let _ = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
-    text.lines().map(str::to_owned).collect()
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }

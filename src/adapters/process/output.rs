@@ -64,7 +64,8 @@ pub fn log(pipe: OwnedFd, service: String) -> io::Result<()> {
                 out.extend(lines.end());
             }
             for line in out {
-                match journal.as_mut().map(|journal| writeln!(journal, "{line}")) {
+                let whole = format!("{line}\n");
+                match journal.as_mut().map(|journal| journal.write_all(whole.as_bytes())) {
                     Some(Ok(())) => {}
                     Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                     // One that is gone does not come back on this stream.

@@ -123,23 +123,25 @@ impl Keeper {
         let service = Arc::clone(&self.wish.borrow().service);
         running::clear(&service, &self.records, &self.systemd, |reason| self.obstacle(reason))
             .await;
+        // A unit was not looked at yet.
+        let state = if unit_of(&service).is_some() { State::Stopping } else { State::Stopped };
         self.publish(|seen| {
-            (seen.state, seen.reason) = (State::Stopped, None);
+            (seen.state, seen.reason) = (state, None);
         });
     }
 
     /// Waits, stopped, until it should run; `None` when nobody can wish for it any more.
     async fn until_wished(&mut self) -> Option<Arc<Service>> {
         loop {
-            let wish = self.hear();
-            let service = &wish.service;
-            if let Some(unit) = unit_of(service) {
+            let wish = self.wish.borrow_and_update().clone();
+            if let Some(unit) = unit_of(&wish.service) {
                 let mut unit = self.systemd.unit(&unit).await;
                 if let Some(ready) = self.settle_unit(&wish, &mut unit).await {
-                    return ready.then(|| Arc::clone(service));
+                    return ready.then_some(wish.service);
                 }
                 continue;
             }
+            self.answer(&wish);
             if wish.run {
                 // The last sender may be gone; a wish of the dead is not obeyed.
                 return self.wish.has_changed().is_ok().then_some(wish.service);
@@ -162,7 +164,10 @@ impl Keeper {
                         (seen.probe, seen.reason) = (None, Some(why));
                     });
                 }
-                _ if wish.run => return Some(self.wish.has_changed().is_ok()),
+                _ if wish.run => {
+                    self.answer(wish);
+                    return Some(self.wish.has_changed().is_ok());
+                }
                 Standing::Gone(_) => {
                     running::forget(&self.records, &self.name);
                     self.show_stopped();
@@ -182,6 +187,8 @@ impl Keeper {
                     continue;
                 }
             }
+            // Only now: what was published before was seen before the wish.
+            self.answer(wish);
             tokio::select! {
                 changed = self.wish.changed() => {
                     // Nobody can wish any more: what should not run was seen not running.
@@ -363,8 +370,13 @@ impl Keeper {
 
     fn hear(&mut self) -> Wish {
         let wish = self.wish.borrow_and_update().clone();
-        self.publish(|seen| seen.heard = wish.number);
+        self.answer(&wish);
         wish
+    }
+
+    /// What is published from now on is known of this wish.
+    fn answer(&self, wish: &Wish) {
+        self.publish(|seen| seen.heard = wish.number);
     }
 
     fn publish(&self, change: impl FnOnce(&mut Seen)) {

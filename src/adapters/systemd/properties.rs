@@ -154,8 +154,11 @@ impl Properties {
             "success" | "" => match job_ended {
                 Some("dependency") => "a unit that it needs did not start".to_owned(),
                 Some("timeout") => "its start took too long".to_owned(),
+                _ if self.0.get("ConditionTimestamp").is_some_and(is_never) => {
+                    "never ran; if it should, a unit that it needs did not start".to_owned()
+                }
                 _ if self.0.get("ConditionResult").is_some_and(is_false) => {
-                    "a condition of the unit is not met (Condition…=), or it never ran".to_owned()
+                    "a condition of the unit is not met (Condition…=)".to_owned()
                 }
                 _ => of_main.unwrap_or_else(|| "ended, or stopped by somebody else".to_owned()),
             },
@@ -173,4 +176,8 @@ impl Properties {
 
 fn is_false(value: &OwnedValue) -> bool {
     bool::try_from(value).is_ok_and(|value| !value)
+}
+
+fn is_never(value: &OwnedValue) -> bool {
+    u64::try_from(value).is_ok_and(|time| time == 0)
 }

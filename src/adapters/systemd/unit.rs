@@ -12,7 +12,7 @@ use zbus::message::Message;
 use zbus::zvariant::{DynamicType, OwnedValue};
 
 use super::properties::{Properties, Seen, Standing};
-use super::{Error, INTERFACE, Link, MANAGER, News, Systemd, record, text, transient};
+use super::{Error, INTERFACE, Link, MANAGER, NAME, News, Systemd, record, text, transient};
 use crate::config::Service;
 
 /// How long to look on after a SIGKILL before saying that something is still there.
@@ -186,7 +186,7 @@ impl Unit {
             Some(Err(why)) => return Err(Error::Unreachable(why)),
             None => return Err(Error::Unreachable("not tried yet".to_owned())),
         };
-        match connection.call_method(None::<&str>, path, Some(interface), method, body).await {
+        match connection.call_method(Some(NAME), path, Some(interface), method, body).await {
             Ok(answer) => Ok(answer),
             Err(error @ zbus::Error::MethodError(..)) => Err(Error::Refused(text(error))),
             Err(error) => {
