@@ -57,7 +57,8 @@ fn cost(probe: &Probe) -> (Duration, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let good: Vec<Arc<AtomicBool>> = (0..SERVICES).map(|_| Arc::default()).collect();
-        for good in good.iter().cloned() {
+        for good in &good {
+            let good = Arc::clone(good);
             let mut service = Asking::start(std::slice::from_ref(probe), false);
             // As a keeper does.
             tokio::spawn(async move {
