@@ -2,13 +2,16 @@
 //!
 //! `make bench-probes`
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use duotone::adapters::probes::Asking;
 use duotone::config::{CommandProbe, Probe, ProbeKind, Transport};
+use duotone::protocol::health::Grade;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::{ms, probe, sip};
+use crate::{PATIENCE, ms, probe, sip};
 
 const SERVICES: usize = 100;
 const SPAN: Duration = Duration::from_secs(10);
@@ -26,7 +29,7 @@ fn what_a_hundred_probes_a_second_cost() {
         ("a TCP connection", ProbeKind::Tcp(tcp)),
         ("a shell that exits with 0 (with what it costs itself)", command),
     ] {
-        let (spent, good) = cost(&Probe { interval: ms(1000), ..probe(kind, ms(1000)) });
+        let (spent, good) = cost(&probe(kind, PATIENCE));
         let percent = spent.as_secs_f64() / SPAN.as_secs_f64() * 100.0;
         println!(
             "{SERVICES} services, each asked once a second, {what}: {percent:.2} % of a core; {good} good"
@@ -53,23 +56,22 @@ fn children() -> Duration {
 fn cost(probe: &Probe) -> (Duration, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut services: Vec<Asking> = Vec::new();
-        for _ in 0..SERVICES {
+        let good: Vec<Arc<AtomicBool>> = (0..SERVICES).map(|_| Arc::default()).collect();
+        for good in good.iter().cloned() {
+            let mut service = Asking::start(std::slice::from_ref(probe), false);
+            // As a keeper does.
+            tokio::spawn(async move {
+                loop {
+                    service.next().await;
+                    good.store(service.grade() == Grade::Good, Ordering::Relaxed);
+                }
+            });
             // As they would be after a while: not all in the same moment.
-            services.push(Asking::start(std::slice::from_ref(probe), false));
             tokio::time::sleep(ms(1000) / SERVICES as u32).await;
         }
-        let (before, end) = (spent(), Instant::now() + SPAN);
-        while Instant::now() < end {
-            for service in &mut services {
-                // Takes the answers that have come, as a keeper would.
-                let _none_yet = tokio::time::timeout(Duration::ZERO, service.next()).await;
-            }
-            tokio::time::sleep(ms(250)).await;
-        }
-        let good =
-            services.iter().filter(|it| it.grade() == duotone::protocol::health::Grade::Good);
-        (spent() - before, good.count())
+        let before = spent();
+        tokio::time::sleep(SPAN).await;
+        (spent() - before, good.iter().filter(|good| good.load(Ordering::Relaxed)).count())
     })
 }
 

@@ -44,7 +44,7 @@ async fn a_response_in_pieces_and_after_others_is_found() {
         let options = "OPTIONS sip:me SIP/2.0\r\nVia: SIP/2.0/TCP x;branch=z9hG4bKy\r\n\
                        Content-Length: 2\r\n\r\nhi";
         let trying = response("100 Trying", &request);
-        let all = ["\r\n\r\n", options, &trying, &stranger, &mine].concat();
+        let all = ["\r\n\r\n", &trying, &stranger, options, &mine].concat();
         for byte in all.as_bytes() {
             stream.write_all(&[*byte]).unwrap();
         }

@@ -20,17 +20,13 @@ const GIVEN_AWAY: [&str; 2] = ["trusted.delegate", "user.delegate"];
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Makes one for a service; `None` where there is none to be had.
+    /// Makes a new one for a service; `None` where there is none to be had.
     #[must_use]
     pub fn make(service: &str) -> Option<Cgroup> {
         let own = own().filter(|own| is_ours(own))?;
-        let group = own.join(format!("duotone-{}-{service}", std::process::id()));
-        match fs::create_dir(&group) {
-            Ok(()) => Some(Cgroup(group)),
-            // Of an earlier start of this life, not yet removed.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(Cgroup(group)),
-            Err(_) => None,
-        }
+        // Two daemons in containers may share a group, have the same number and run alike services.
+        let group = own.join(format!("duotone-{service}-{:016x}", getrandom::u64().ok()?));
+        fs::create_dir(&group).is_ok().then_some(Cgroup(group))
     }
 
     /// One that is on record.
