@@ -34,6 +34,14 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // Of a daemon that was killed, when no life follows that would remove its control groups.
+        for entry in std::fs::read_dir(self.0.join("run")).into_iter().flatten().flatten() {
+            let record = std::fs::read(entry.path()).unwrap_or_default();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+            if let Some(group) = record["group"].as_str() {
+                let _ = std::fs::remove_dir(group);
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

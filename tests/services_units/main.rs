@@ -159,8 +159,8 @@ async fn what_cannot_run_says_why() {
         ("masked", "masked"),
         ("absent", "not found"),
         ("broken", "bad unit file"),
-        ("needs", "a unit that it needs did not start"),
-        ("condition", "a condition of the unit is not met"),
+        ("needs", "systemd has not started it"),
+        ("condition", "systemd has not started it"),
         ("missing", "exited with code 203"),
     ] {
         let one = status(&services, name, |one| one.restarts > 0 && one.reason.is_some()).await;

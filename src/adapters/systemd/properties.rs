@@ -118,7 +118,7 @@ impl Properties {
         let standing = match (active.as_str(), self.text("SubState").as_str()) {
             ("active" | "reloading" | "refreshing", _) => Standing::Up,
             ("activating", "auto-restart" | "auto-restart-queued") => {
-                Standing::Restarting(self.how_it_ended(None))
+                Standing::Restarting(self.how_it_ended(name, None))
             }
             ("activating", _) => Standing::Starting,
             ("deactivating", _) => Standing::Ending,
@@ -126,7 +126,7 @@ impl Properties {
             ("inactive" | "failed", _) if pid.is_some() => Standing::Ending,
             ("inactive" | "failed", _) => {
                 let why = self.obstacle(name);
-                Standing::Gone(why.unwrap_or_else(|| self.how_it_ended(job_ended)))
+                Standing::Gone(why.unwrap_or_else(|| self.how_it_ended(name, job_ended)))
             }
             (other, _) => Standing::Unknown(format!("systemd calls {name} \"{other}\"")),
         };
@@ -142,7 +142,7 @@ impl Properties {
     }
 
     /// The words of systemd.service(5) for `$SERVICE_RESULT`, for people.
-    fn how_it_ended(&self, job_ended: Option<&str>) -> String {
+    fn how_it_ended(&self, name: &str, job_ended: Option<&str>) -> String {
         const EXITED: i32 = 1; // CLD_EXITED of waitid(2); the others are signals
         let (code, status) = (self.signed("ExecMainCode"), self.signed("ExecMainStatus"));
         let of_main = match (code, status) {
@@ -154,13 +154,10 @@ impl Properties {
             "success" | "" => match job_ended {
                 Some("dependency") => "a unit that it needs did not start".to_owned(),
                 Some("timeout") => "its start took too long".to_owned(),
-                _ if self.0.get("ConditionTimestamp").is_some_and(is_never) => {
-                    "never ran; if it should, a unit that it needs did not start".to_owned()
-                }
-                _ if self.0.get("ConditionResult").is_some_and(is_false) => {
-                    "a condition of the unit is not met (Condition…=)".to_owned()
-                }
-                _ => of_main.unwrap_or_else(|| "ended, or stopped by somebody else".to_owned()),
+                // Of a unit that does not run and has not failed systemd keeps nothing.
+                _ => of_main.unwrap_or_else(|| {
+                    format!("has ended, or systemd has not started it; `journalctl -u {name}`")
+                }),
             },
             "exit-code" | "signal" | "core-dump" => {
                 of_main.unwrap_or_else(|| "one of its commands failed".to_owned())
@@ -172,12 +169,4 @@ impl Properties {
             other => format!("failed: {other}"),
         }
     }
-}
-
-fn is_false(value: &OwnedValue) -> bool {
-    bool::try_from(value).is_ok_and(|value| !value)
-}
-
-fn is_never(value: &OwnedValue) -> bool {
-    u64::try_from(value).is_ok_and(|time| time == 0)
 }
