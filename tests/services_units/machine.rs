@@ -192,7 +192,7 @@ impl Drop for Namespaces {
 }
 
 fn group_log(group: &Path) -> PathBuf {
-    std::env::temp_dir().join(format!("{}.log", group.file_name().unwrap().display()))
+    std::env::temp_dir().join(format!("{}.log", group.file_name().unwrap().to_string_lossy()))
 }
 
 /// Control groups go from the leaves to the root, once nobody is left in them.
