@@ -410,3 +410,18 @@ fn a_prefix_of_no_bits_is_refused_in_both_families() {
         assert!(errors.contains(range), "{errors}");
     }
 }
+
+/// What the page for PBX administrators says to write can be read.
+#[test]
+fn every_block_of_the_page_is_valid() {
+    let page = include_str!("../docs/pbx.md");
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("one part at least"))
+        .collect();
+    assert!(blocks.len() >= 6, "{}", blocks.len());
+    for block in blocks {
+        parse(&format!("{PLAIN}\n{block}")).unwrap_or_else(|errors| panic!("{block}\n{errors}"));
+    }
+}
