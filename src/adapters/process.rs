@@ -231,6 +231,14 @@ pub fn leftovers(records: &Path) -> io::Result<Vec<String>> {
     record::names(records)
 }
 
+/// Removes the control groups of services whose host is gone as a whole, with whoever would have.
+///
+/// # Errors
+/// The records could not be read, or somebody is still in one.
+pub fn remove_groups(records: &Path) -> io::Result<()> {
+    record::groups(records)?.iter().try_for_each(Cgroup::remove)
+}
+
 /// Stops what an earlier life of the daemon left running under this name, as
 /// [`Process::stop`] does; returns when it was seen gone, or was never there.
 pub async fn stop_leftover(

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::mount::{MsFlags, mount};
@@ -14,6 +15,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, User};
 use serde::{Deserialize, Serialize};
+
+use crate::adapters::process;
 
 use super::namespaces::run_with_input;
 use super::run_directory::record_process;
@@ -175,6 +178,19 @@ impl Host {
         for mut child in self.processes.drain(..) {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        self.remove_groups();
+    }
+
+    /// A power-off leaves no control group behind, as a kernel that is gone would not; the dead leave
+    /// theirs a moment later.
+    fn remove_groups(&self) {
+        let records = self.files.join("state").join("services");
+        for _ in 0..100 {
+            if process::remove_groups(&records).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

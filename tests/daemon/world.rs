@@ -208,6 +208,8 @@ impl Drop for World {
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            let records = self.files(host).join("state").join("services");
+            let _ = duotone::adapters::process::remove_groups(&records);
             let mut delete = Command::new("ip");
             let _ =
                 delete.args(["netns", "del", &self.namespace(host)]).stderr(Stdio::null()).status();

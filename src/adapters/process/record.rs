@@ -88,6 +88,20 @@ pub fn names(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The control groups on record, of whichever boot and namespace; of a damaged record none.
+///
+/// # Errors
+/// The directory or a record could not be read.
+pub fn groups(directory: &Path) -> io::Result<Vec<Cgroup>> {
+    let mut groups = Vec::new();
+    for name in names(directory)? {
+        let bytes = std::fs::read(file(directory, &name))?;
+        let record = serde_json::from_slice::<Record>(&bytes).ok();
+        groups.extend(record.and_then(|record| record.group).map(Cgroup::recorded));
+    }
+    Ok(groups)
+}
+
 fn file(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.run"))
 }
