@@ -191,7 +191,7 @@ impl Scenario {
             Scenario::PowerOff => moved(
                 "power-off",
                 "the active host loses its power",
-                "the standby takes over; calls are answered again, no acknowledged record is lost",
+                "the standby takes over; calls are answered again, phones and calls of before go on, no acknowledged record is lost",
                 s(3), s(3),
             ),
             Scenario::Return => Statement {
