@@ -22,6 +22,10 @@ fn what_a_hundred_probes_a_second_cost() {
     let udp = answering_udp();
     let tcp = answering_tcp();
     let check = ["/bin/sh", "-c", "exit 0"].map(Into::into).to_vec();
+    let percent = bare(udp).as_secs_f64() / SPAN.as_secs_f64() * 100.0;
+    println!(
+        "the bare floor, a datagram there and back {SERVICES} times a second: {percent:.2} % of a core"
+    );
     let command = ProbeKind::Command(CommandProbe { command: check, user: None });
     for (what, kind) in [
         ("SIP OPTIONS over UDP", sip(udp, Transport::Udp)),
@@ -35,6 +39,21 @@ fn what_a_hundred_probes_a_second_cost() {
             "{SERVICES} services, each asked once a second, {what}: {percent:.2} % of a core; {good} good"
         );
     }
+}
+
+/// What the kernel alone takes here for as many sockets, datagrams and waits, in one blocking thread.
+fn bare(target: std::net::SocketAddr) -> Duration {
+    let before = spent();
+    for _ in 0..SERVICES as u32 * SPAN.as_secs() as u32 {
+        let asked = std::time::Instant::now();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(target).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send(b"OPTIONS sip:127.0.0.1 SIP/2.0\r\n\r\n").unwrap();
+        let _ = socket.recv(&mut [0; 4096]);
+        std::thread::sleep((ms(1000) / SERVICES as u32).saturating_sub(asked.elapsed()));
+    }
+    spent() - before
 }
 
 /// Processor time of the asking thread, and of the children that it waited for.
