@@ -10,25 +10,7 @@ use proptest::prelude::*;
 
 const EXAMPLE: &str = include_str!("../examples/duotone.toml");
 
-const PLAIN: &str = r#"
-[pair]
-name = "office"
-
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateways = ["192.0.2.1"]
-"#;
+const PLAIN: &str = include_str!("made/pair.toml");
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, "duotone.toml", Some("pbx-a")).map_err(|errors| errors.to_string())

@@ -5,25 +5,7 @@ use std::time::Duration;
 
 use duotone::config::{Config, Probe, ProbeKind, Reach, Transport, Trigger};
 
-const PLAIN: &str = r#"
-[pair]
-name = "office"
-
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateways = ["192.0.2.1"]
-"#;
+const PLAIN: &str = include_str!("made/pair.toml");
 
 const SERVICES: &str = include_str!("../examples/probes.toml");
 

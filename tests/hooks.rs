@@ -18,26 +18,7 @@ use duotone::config::{Config, Hook, HookEvent};
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const PAIR: &str = r#"
-[pair]
-name = "office"
-
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24", "2001:db8::10/64"]
-gateways = ["192.0.2.1"]
-
-"#;
+const PAIR: &str = include_str!("made/pair.toml");
 
 const HOOK: &str = r#"[[hook]]
 name = "trunk"

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::process::once::{self, Ended};
+use super::process::once::{self, Errand};
 use super::process::{Exit, StartError};
 use crate::config::password::{self, PasswordError};
 use crate::config::{Fence, FenceDevice};
@@ -21,8 +21,6 @@ use crate::protocol::event::PeerPower;
 const OFF: i32 = 2;
 /// Between two questions whether a plug is off by now.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// Of what an agent says, so much is told.
-const WORDS: usize = 200;
 
 /// What one device was seen to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -182,8 +180,10 @@ async fn run(device: &FenceDevice, action: &str, limit: Duration) -> Result<i32,
     let password = password.as_deref().map(String::as_str);
     let input = input(device, action, password);
     let left = end.saturating_duration_since(Instant::now());
-    let ended = once::run(&device.agent, input.as_bytes(), left).await?;
-    let words = words(&ended, password);
+    let agent = device.agent.display().to_string();
+    let errand = Errand { command: vec![agent], ..Errand::default() };
+    let ended = once::run(errand, input.as_bytes(), left).await?;
+    let words = ended.words(password);
     match ended.exit {
         Some(Exit::Code(code @ (0 | OFF))) => Ok(code),
         Some(exit) => Err(Failure::Failed { exit, words }),
@@ -204,24 +204,6 @@ fn input(device: &FenceDevice, action: &str, password: Option<&str>) -> Zeroizin
     lines
 }
 
-/// The agent's last line, fit for a log: errors go to standard error, and the password nowhere.
-fn words(ended: &Ended, password: Option<&str>) -> String {
-    let last = |text: &str| {
-        let text = match password {
-            Some(password) => text.replace(password, "***"),
-            None => text.to_owned(),
-        };
-        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
-    };
-    match last(&ended.err).or_else(|| last(&ended.out)) {
-        None => String::new(),
-        Some(line) => {
-            let shown = line.chars().filter(|c| !c.is_control()).take(WORDS).collect::<String>();
-            format!(": {shown}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,14 +222,5 @@ mod tests {
         assert_eq!(seen(&[Off, Unknown]), Unknown);
         assert_eq!(seen(&[Unknown, On]), On);
         assert_eq!(seen(&[]), Unknown, "nobody said it");
-    }
-
-    #[test]
-    fn the_last_words_hold_no_password() {
-        let ended = |out: &str, err: &str| Ended { exit: None, out: out.into(), err: err.into() };
-        let said = words(&ended("Status: ON\n", "login\nbad s3cret!\x1b\n\n"), Some("s3cret"));
-        assert_eq!(said, ": bad ***!");
-        assert_eq!(words(&ended("Status: ON\n", ""), None), ": Status: ON");
-        assert_eq!(words(&ended("", "\n"), None), "");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::process::once::{self, As, Ended};
+use super::process::once::{self, Ended, Errand};
 use super::process::{Exit, StartError};
 use crate::config::Hook;
 
@@ -54,15 +54,17 @@ impl std::fmt::Display for Ending {
 /// Runs the hook to its end; `variables` are added to its environment. Dropping the future kills it.
 pub async fn run(hook: &Hook, variables: &[(String, String)]) -> Ran {
     let started = Instant::now();
-    let run_as = As {
-        command: &hook.command,
-        user: &hook.user,
-        capabilities: &hook.capabilities,
-        environment: variables.iter().chain(&hook.environment),
+    let errand = Errand {
+        command: hook.command.clone(),
+        user: Some(hook.user.clone()),
+        capabilities: hook.capabilities.clone(),
+        environment: variables.iter().chain(&hook.environment).cloned().collect(),
     };
-    let (result, output) = match once::run_as(run_as, hook.timeout).await {
-        Ok(Ended { exit: Some(exit), out, err }) => (Ending::Exited(exit), lines(&err, &out)),
-        Ok(Ended { exit: None, out, err }) => (Ending::TimedOut(hook.timeout), lines(&err, &out)),
+    let (result, output) = match once::run(errand, &[], hook.timeout).await {
+        Ok(Ended { exit, out, err, .. }) => {
+            let ending = exit.map_or(Ending::TimedOut(hook.timeout), Ending::Exited);
+            (ending, lines(&err, &out))
+        }
         Err(error) => (Ending::NotStarted(advice(hook, &error)), Vec::new()),
     };
     Ran { took: started.elapsed(), result, output }

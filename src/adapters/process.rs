@@ -102,7 +102,11 @@ impl Process {
                 return Err(error);
             }
         };
-        match Process::watch(service, &child, group, records) {
+        if let Some(group) = group.as_ref().filter(|group| !group.has(child.pid)) {
+            let (service, group) = (&service.name, group.path().display());
+            tracing::warn!(service, %group, "not in its control group: watched by its session alone");
+        }
+        match Process::watch(service, &child, group.clone(), records) {
             Ok(process) => {
                 for pipe in [child.stdout, child.stderr] {
                     output::log(pipe, service.name.clone()).map_err(StartError::Watch)?;
@@ -111,6 +115,7 @@ impl Process {
             }
             Err(error) => {
                 kill_and_reap(child.pid);
+                group.iter().for_each(remove);
                 Err(StartError::Watch(error))
             }
         }

@@ -110,7 +110,8 @@ async fn stop_services(config: &Config) -> Result<(), String> {
     let stopped = stopped.await.is_ok();
     let processes = if stopped { Ok(()) } else { Err(obstacles.join("; ")) };
     let units = systemd::stop_recorded(&Systemd::default(), &records, GRACE, SERVICES_WITHIN).await;
-    processes.and(units.map(drop))
+    let failed = [processes.err(), units.err()].into_iter().flatten().collect::<Vec<_>>();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
 /// Stops the units that must not outlive the daemon of this state directory, unless one runs; their

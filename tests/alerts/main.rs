@@ -19,30 +19,10 @@ use serde_json::Value;
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const PAIR: &str = r#"
-[pair]
-name = "office"
-
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateways = ["192.0.2.1"]
-
-[alerts]
-"#;
+const PAIR: &str = include_str!("../made/pair.toml");
 
 fn parse(alerts: &str) -> Result<Config, String> {
-    let text = format!("{PAIR}{alerts}");
+    let text = format!("{PAIR}[alerts]\n{alerts}");
     Config::parse(&text, "duotone.toml", Some("pbx-b")).map_err(|errors| errors.to_string())
 }
 
@@ -171,7 +151,7 @@ fn syslog_gets_a_line_of_its_facility() {
 fn test_verb(scratch: &Scratch, alerts: &str, words: &[&str]) -> (Option<i32>, String) {
     scratch.secret("pair.key", &format!("{}\n", "0123456789abcdef".repeat(4)));
     let key = format!("name = \"office\"\nkey_file = \"{}/pair.key\"", scratch.0.display());
-    let text = format!("{PAIR}{alerts}").replace("name = \"office\"", &key);
+    let text = format!("{PAIR}[alerts]\n{alerts}").replace("name = \"office\"", &key);
     let config = scratch.secret("duotone.toml", &text);
     run_test(&config, words)
 }

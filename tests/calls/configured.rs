@@ -4,22 +4,7 @@ use std::time::Duration;
 
 use duotone::config::Config;
 
-const PLAIN: &str = r#"
-[pair]
-name = "office"
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateways = ["192.0.2.1"]
-"#;
+const PLAIN: &str = include_str!("../made/pair.toml");
 
 fn parse(more: &str) -> Result<Config, String> {
     let text = format!("{PLAIN}{more}");
@@ -49,7 +34,7 @@ fn all_mistakes_come_at_once() {
     )
     .unwrap_err();
     for words in [
-        "duotone.toml:17:9: [calls]: live: \"list\" is not a whole path",
+        "duotone.toml:20:9: [calls]: live: \"list\" is not a whole path",
         "endpoints names no program",
         "close: \"x\" is not a list",
         "interval is too short",

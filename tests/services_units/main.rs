@@ -326,7 +326,8 @@ async fn a_transient_unit_is_taken_over_by_the_next_life() {
     let scratch = Scratch::new("unit-again");
     let seen = scratch.file("seen");
     let words = format!(
-        "id -un > {seen}; ulimit -n >> {seen}; pwd >> {seen}; echo $GREETING >> {seen}; exec sleep 1000"
+        "id -un > {seen}; ulimit -n >> {seen}; pwd >> {seen}; echo $GREETING >> {seen}; \
+         mine=own; echo ${{mine}} >> {seen}; exec sleep 1000"
     );
     let sip = Service {
         user: Some("nobody".into()),
@@ -338,7 +339,7 @@ async fn a_transient_unit_is_taken_over_by_the_next_life() {
     let others = ["changed", "gone"].map(|name| transient(name, "exec sleep 1000"));
     let all: Vec<Service> = [sip.clone()].into_iter().chain(others).collect();
     a_life(&scratch, all);
-    assert_eq!(lines(&scratch.0.join("seen")), ["nobody", "4321", "/usr", "hello there"]);
+    assert_eq!(lines(&scratch.0.join("seen")), ["nobody", "4321", "/usr", "hello there", "own"]);
     let main = |name: &str| machine.show(&format!("duotone-service-{name}.service"), "MainPID");
     assert_eq!(machine.show("duotone-service-sip.service", "MemoryMax"), (64 << 20).to_string());
     let before = [main("sip"), main("changed"), main("gone")];

@@ -1,39 +1,22 @@
-//! Running the administrator's own command to its end: its output as it comes, its complaint when it
-//! fails. It and what it started are killed when time is up and when nobody waits any more.
+//! The administrator's own command, run to its end: its output as it comes, its complaint when it
+//! fails.
 
-use std::io;
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
-/// Of what it says on standard error the last so many bytes are kept.
-const WORDS: usize = 400;
-/// What the daemon's environment has and the command finds; the rest is the daemon's own.
-const ENVIRONMENT: [(&str, &str); 2] =
-    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
+use crate::adapters::process::once::{self, Errand};
+use crate::adapters::process::{Exit, StartError};
 
 /// Why a command told nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It could not be started.
-    #[error("{program} cannot be started: {error}")]
-    Start {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Its output was not seen to end.
+    #[error("{program} left somebody behind who holds its output")]
+    Unread {
         /// The program.
         program: String,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// Its output could not be read.
-    #[error("{program} cannot be read: {error}")]
-    Read {
-        /// The program.
-        program: String,
-        /// What the system said.
-        error: io::Error,
     },
     /// It was killed.
     #[error("{program} did not end within {limit:?}, and was killed")]
@@ -44,12 +27,12 @@ pub enum CommandError {
         limit: Duration,
     },
     /// It ended badly.
-    #[error("{program} failed ({status}){words}")]
+    #[error("{program} {exit}{words}")]
     Failed {
         /// The program.
         program: String,
         /// How.
-        status: ExitStatus,
+        exit: Exit,
         /// Its own last words.
         words: String,
     },
@@ -62,83 +45,12 @@ pub(super) async fn run(
     out: impl FnMut(&[u8]),
 ) -> Result<(), CommandError> {
     let program = command.first().cloned().unwrap_or_default();
-    match timeout(limit, to_its_end(command, &program, input, out)).await {
-        Ok(ended) => ended,
-        Err(_time_is_up) => Err(CommandError::TooLong { program, limit }),
-    }
-}
-
-async fn to_its_end(
-    command: &[String],
-    program: &str,
-    input: &[u8],
-    mut out: impl FnMut(&[u8]),
-) -> Result<(), CommandError> {
-    let child = Command::new(program)
-        .args(command.get(1..).unwrap_or_default())
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| CommandError::Start { program: program.to_owned(), error })?;
-    let mut group = Group(child);
-    let child = &mut group.0;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let mut words = Vec::new();
-    let tell = async {
-        if let Some(mut stdin) = stdin {
-            // It may end without having read everything: its exit code tells what came of it.
-            let _ = stdin.write_all(input).await;
-        }
-    };
-    let keep = |bytes: &[u8]| {
-        words.extend_from_slice(bytes);
-        if words.len() > WORDS {
-            words.drain(..words.len() - WORDS);
-        }
-    };
-    let ((), said, complained) = tokio::join!(tell, pieces(stdout, &mut out), pieces(stderr, keep));
-    let read = |error| CommandError::Read { program: program.to_owned(), error };
-    said.and(complained).map_err(read)?;
-    let status = child.wait().await.map_err(read)?;
-    if status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&words);
-    let last = words.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    let words =
-        last.map_or(String::new(), |line| format!(": {}", line.replace(char::is_control, " ")));
-    Err(CommandError::Failed { program: program.to_owned(), status, words })
-}
-
-async fn pieces(
-    pipe: Option<impl AsyncRead + Unpin>,
-    mut each: impl FnMut(&[u8]),
-) -> io::Result<()> {
-    let Some(mut pipe) = pipe else { return Ok(()) };
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        match pipe.read(&mut buffer).await? {
-            0 => return Ok(()),
-            read => each(&buffer[..read]),
-        }
-    }
-}
-
-/// Dropping it kills the whole group. Its leader is not reaped before that, unless it has ended by
-/// itself and closed its outputs: then nobody of the group is to be expected.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // Gone already is as good.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+    let errand = Errand { command: command.to_vec(), ..Errand::default() };
+    let ended = once::read(errand, input, limit, out).await?;
+    match ended.exit {
+        Some(Exit::Code(0)) if ended.whole => Ok(()),
+        Some(Exit::Code(0)) => Err(CommandError::Unread { program }),
+        Some(exit) => Err(CommandError::Failed { program, exit, words: ended.words(None) }),
+        None => Err(CommandError::TooLong { program, limit }),
     }
 }

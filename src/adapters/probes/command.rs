@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 use super::{Answer, Bad, CouldNotRun};
 use crate::adapters::process::Exit;
-use crate::adapters::process::once::{self, Ended};
+use crate::adapters::process::once::{self, Errand};
 use crate::config::CommandProbe;
 
 /// The greatest exit code that judges; 126 and 127 are the shell's "cannot".
 const JUDGES_MAX: i32 = 125;
-/// Longest line of a command that is shown.
-const WORDS: usize = 200;
 
 /// Runs it once.
 pub async fn ask(probe: &CommandProbe, timeout: Duration) -> Answer {
     let asked = Instant::now();
-    let ended = match once::run_check(&probe.command, probe.user.as_deref(), timeout).await {
+    let errand =
+        Errand { command: probe.command.clone(), user: probe.user.clone(), ..Errand::default() };
+    let ended = match once::run(errand, &[], timeout).await {
         Ok(ended) => ended,
         Err(error) => return Answer::CouldNotRun(CouldNotRun::Command(error.to_string())),
     };
@@ -29,22 +29,11 @@ pub async fn ask(probe: &CommandProbe, timeout: Duration) -> Answer {
         None => Answer::Bad(Bad::NoAnswer(timeout)),
         Some(Exit::Code(0)) => Answer::Good(asked.elapsed()),
         Some(Exit::Code(code @ 1..=JUDGES_MAX)) => {
-            Answer::Bad(Bad::Exit { code, words: words(&ended) })
+            Answer::Bad(Bad::Exit { code, words: ended.words(None) })
         }
         Some(exit) => Answer::CouldNotRun(CouldNotRun::Command(format!(
             "the command {exit}{}",
-            words(&ended)
+            ended.words(None)
         ))),
     }
-}
-
-/// The last line of what it said, after a colon.
-fn words(ended: &Ended) -> String {
-    let last =
-        |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(shown);
-    last(&ended.err).or_else(|| last(&ended.out)).map_or(String::new(), |line| format!(": {line}"))
-}
-
-fn shown(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).take(WORDS).collect()
 }

@@ -76,6 +76,14 @@ impl Cgroup {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
+    /// Whether a process is in it, though it may have ended and wait to be reaped.
+    #[must_use]
+    pub fn has(&self, pid: i32) -> bool {
+        let name = self.0.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"));
+        groups.is_ok_and(|text| text.contains(&*name))
+    }
+
     /// Kills everybody in it at once, whoever forks meanwhile.
     ///
     /// # Errors

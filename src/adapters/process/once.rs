@@ -1,12 +1,11 @@
-//! A program that runs to its end, within a limit and without leaving anybody behind: for agents,
-//! which are told something on standard input, and for hooks, as `process` is for services.
+//! A command that runs to its end, within a limit and without leaving anybody behind: for agents,
+//! checks, hooks and lists, as `process` is for services.
 //!
 //! Its whole process group is killed when it has ended, when time is up, and when nobody waits for
 //! it any more. A child that left the group is not found, and is not waited for either.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{
@@ -19,15 +18,18 @@ use tokio::time::timeout;
 
 use super::starter::{self, Child};
 use super::{Exit, StartError, exited};
-use crate::config::Capability;
+
+pub use super::starter::Errand;
 
 /// As much of what a program says is kept, of each of its two outputs.
 const KEPT: usize = 4 << 10;
+/// Longest line of a command that is shown.
+const WORDS: usize = 200;
 /// For what it said last to be read when it has ended; a child outside of its group may hold the
 /// pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// How a program ended.
+/// How a command ended.
 #[derive(Debug)]
 pub struct Ended {
     /// `None`: it was killed because time was up.
@@ -36,67 +38,61 @@ pub struct Ended {
     pub out: String,
     /// The end of what it said on standard error.
     pub err: String,
+    /// Everything that it said was read; false when somebody outside of its group holds its pipes.
+    pub whole: bool,
 }
 
-/// Runs `program` without arguments and with an empty environment but for `PATH`, `LC_ALL` and
-/// `HOME`; `input` is what it reads. Dropping the future kills it.
+impl Ended {
+    /// The last line of what it said, errors before output, after a colon and fit for a log; empty
+    /// when it said nothing. `secret` is left out of it.
+    #[must_use]
+    pub fn words(&self, secret: Option<&str>) -> String {
+        let last = |text: &str| {
+            let text = secret.map_or(text.to_owned(), |secret| text.replace(secret, "***"));
+            text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+        };
+        let shown = |line: String| line.chars().filter(|c| !c.is_control()).take(WORDS).collect();
+        let line: Option<String> = last(&self.err).or_else(|| last(&self.out)).map(shown);
+        line.map_or(String::new(), |line| format!(": {line}"))
+    }
+}
+
+/// Runs it; `input` is what it reads. Dropping the future kills it.
 ///
 /// # Errors
 /// It could not be started, or not be watched.
-pub async fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Ended, StartError> {
-    within(limit, starter::start_agent(program), input).await
+pub async fn run(errand: Errand, input: &[u8], limit: Duration) -> Result<Ended, StartError> {
+    let mut out = Tail::default();
+    let ended = read(errand, input, limit, |bytes| out.push(bytes)).await?;
+    Ok(Ended { out: out.text(), ..ended })
 }
 
-/// A command, and who runs it.
-#[derive(Clone, Debug)]
-pub struct As<'a, E> {
-    /// Program and arguments.
-    pub command: &'a [String],
-    /// Operating-system user, with all its groups.
-    pub user: &'a str,
-    /// What it may do although it is not root; it and its children, and nothing else.
-    pub capabilities: &'a [Capability],
-    /// Added to an environment of `PATH`, `LC_ALL`, `HOME`, `USER` and `LOGNAME`.
-    pub environment: E,
-}
-
-/// Runs a command as a user, with nothing on standard input. Dropping the future kills it.
+/// The same, with standard output as it comes; `out` stays empty.
 ///
 /// # Errors
-/// It could not be started, or not be watched.
-pub async fn run_as<'a, E>(run_as: As<'a, E>, limit: Duration) -> Result<Ended, StartError>
-where
-    E: Iterator<Item = &'a (String, String)>,
-{
-    let order = starter::Order {
-        command: run_as.command.to_vec(),
-        user: run_as.user.to_owned(),
-        capabilities: run_as.capabilities.to_vec(),
-        environment: run_as.environment.cloned().collect(),
-    };
-    within(limit, starter::start_as(order), &[]).await
-}
-
-async fn within(
-    limit: Duration,
-    start: impl Future<Output = Result<Child, StartError>>,
+/// As [`run`].
+pub async fn read(
+    errand: Errand,
     input: &[u8],
+    limit: Duration,
+    out: impl FnMut(&[u8]),
 ) -> Result<Ended, StartError> {
-    let (mut out, mut err) = (Tail::default(), Tail::default());
-    let exit = match timeout(limit, to_its_end(start, input, &mut out, &mut err)).await {
-        Ok(exit) => Some(exit?),
-        Err(_time_is_up) => None,
+    let mut err = Tail::default();
+    let ended = to_its_end(errand, input, out, |bytes| err.push(bytes));
+    let (exit, whole) = match timeout(limit, ended).await {
+        Ok(ended) => ended.map(|(exit, whole)| (Some(exit), whole))?,
+        Err(_time_is_up) => (None, false),
     };
-    Ok(Ended { exit, out: out.text(), err: err.text() })
+    Ok(Ended { exit, out: String::new(), err: err.text(), whole })
 }
 
 async fn to_its_end(
-    start: impl Future<Output = Result<Child, StartError>>,
+    errand: Errand,
     input: &[u8],
-    out: &mut Tail,
-    err: &mut Tail,
-) -> Result<Exit, StartError> {
-    let Child { pid, stdout, stderr, stdin } = start.await?;
+    out: impl FnMut(&[u8]),
+    err: impl FnMut(&[u8]),
+) -> Result<(Exit, bool), StartError> {
+    let Child { pid, stdout, stderr, stdin } = starter::start_errand(errand).await?;
     let group = Group(pid);
     let watched = || -> io::Result<_> {
         let stdin = stdin.map(Sender::from_owned_fd).transpose()?;
@@ -116,23 +112,8 @@ async fn to_its_end(
     };
     // What it left running goes with it, and so do their ends of the pipes.
     drop(group);
-    if !silent {
-        let _not_closed = timeout(LAST_WORDS, talk).await;
-    }
-    Ok(exit)
-}
-
-/// Runs a command that judges a service, with nothing on standard input, an empty environment as
-/// above, and as `user`, if one is named. Dropping the future kills it.
-///
-/// # Errors
-/// It could not be started, or not be watched.
-pub async fn run_check(
-    command: &[String],
-    user: Option<&str>,
-    limit: Duration,
-) -> Result<Ended, StartError> {
-    within(limit, starter::start_check(command, user), &[]).await
+    let whole = silent || timeout(LAST_WORDS, talk).await.is_ok();
+    Ok((exit, whole))
 }
 
 /// The process group of a child that is not reaped yet, so that its number is certainly its own.
@@ -169,11 +150,11 @@ async fn tell(stdin: Option<Sender>, input: &[u8]) {
     }
 }
 
-async fn keep(mut pipe: Receiver, tail: &mut Tail) {
+async fn keep(mut pipe: Receiver, mut each: impl FnMut(&[u8])) {
     let mut buffer = [0; 4096];
     // A pipe that cannot be read says no more than one that is closed.
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-        tail.push(&buffer[..read]);
+        each(&buffer[..read]);
     }
 }
 
@@ -207,6 +188,18 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_hold_no_password() {
+        let words = |out: &str, err: &str, secret| {
+            let (out, err) = (out.into(), err.into());
+            Ended { exit: None, out, err, whole: true }.words(secret)
+        };
+        let said = words("Status: ON\n", "login\nbad s3cret!\x1b\n\n", Some("s3cret"));
+        assert_eq!(said, ": bad ***!");
+        assert_eq!(words("Status: ON\n", "", None), ": Status: ON");
+        assert_eq!(words("", "\n", None), "");
+    }
 
     #[test]
     fn only_whole_lines_of_a_flood_are_kept() {

@@ -1,6 +1,6 @@
 //! Forking and executing a command with a clean start: own session, own user, no inherited
 //! scheduling, signals or credentials, and a death signal tied to the daemon's life. A service has
-//! the daemon's environment; an agent has none of it, and is told what to do on standard input.
+//! the daemon's environment; an errand (an agent, a check, a hook, a list) has none of it.
 //!
 //! A service of the cluster outlives who started it; so it has no death signal.
 //!
@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -40,9 +39,9 @@ pub struct Child {
     pub stdin: Option<OwnedFd>,
 }
 
-/// What an agent finds in its environment: where the distribution's programs are, and messages in
+/// What an errand finds in its environment: where the distribution's programs are, and messages in
 /// one language.
-const AGENT_ENVIRONMENT: [(&str, &str); 3] =
+const ERRAND_ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C"), ("HOME", "/root")];
 
 /// Variables that speak to the daemon alone (sd_notify(3), sd_watchdog_enabled(3),
@@ -77,33 +76,25 @@ pub async fn start(service: &Service, group: Option<Cgroup>) -> Result<Child, St
     forked(move || fork(&service, group.as_ref())).await
 }
 
-/// A command that runs as a user with an environment of its own: a hook.
-pub struct Order {
-    /// Program and arguments.
+/// A command that is run to its end: an agent, a check, a hook, a list.
+#[derive(Clone, Debug, Default)]
+pub struct Errand {
+    /// Program (a whole path) and arguments.
     pub command: Vec<String>,
-    /// Who runs it; root only by that name.
-    pub user: String,
-    /// What it may do although it is not root.
+    /// Operating-system user, with all its groups; root only by that name. `None`: the daemon's own.
+    pub user: Option<String>,
+    /// What it may do although it is not root; it and its children, and nothing else.
     pub capabilities: Vec<Capability>,
-    /// Added to what is always there.
+    /// Added to an environment of `PATH`, `LC_ALL` and `HOME`, with a user also `USER` and `LOGNAME`.
     pub environment: Vec<(String, String)>,
 }
 
-/// Executes a hook.
+/// Executes an errand.
 ///
 /// # Errors
 /// As [`start`].
-pub async fn start_as(order: Order) -> Result<Child, StartError> {
-    forked(move || fork_as(&order)).await
-}
-
-/// Executes an agent that is told everything on standard input.
-///
-/// # Errors
-/// As [`start`].
-pub async fn start_agent(program: &Path) -> Result<Child, StartError> {
-    let program = program.to_owned();
-    forked(move || fork_agent(&program)).await
+pub async fn start_errand(errand: Errand) -> Result<Child, StartError> {
+    forked(move || fork_errand(&errand)).await
 }
 
 async fn forked(
@@ -189,33 +180,10 @@ pub fn start_lasting(
     command.spawn().map_err(spawn)
 }
 
-/// Executes a command that judges a service.
-///
-/// # Errors
-/// As [`start`].
-pub async fn start_check(command: &[String], user: Option<&str>) -> Result<Child, StartError> {
-    let (words, user) = (command.to_vec(), user.map(str::to_owned));
-    forked(move || {
-        let (program, arguments) = words.split_first().ok_or(StartError::NoCommand)?;
-        let identity = user.as_deref().map(Identity::of).transpose()?;
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
-        if let Some(identity) = &identity {
-            command.env("HOME", &identity.home);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        execute(command, identity)
-    })
-    .await
-}
-
 fn fork(service: &Service, group: Option<&Cgroup>) -> Result<Child, StartError> {
     let (mut command, identity) = prepared(service)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    confine(&mut command, service, group).map_err(|source| StartError::Execute {
-        program: service.command.first().cloned().unwrap_or_default(),
-        source,
-    })?;
+    confine(&mut command, service, group);
     execute(command, identity)
 }
 
@@ -240,29 +208,29 @@ fn prepared(service: &Service) -> Result<(Command, Option<Identity>), StartError
     Ok((command, identity))
 }
 
-fn fork_agent(program: &Path) -> Result<Child, StartError> {
-    let mut command = Command::new(program);
-    command.current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    execute(command, None)
-}
-
-fn fork_as(order: &Order) -> Result<Child, StartError> {
-    let Some((program, arguments)) = order.command.split_first() else {
+fn fork_errand(errand: &Errand) -> Result<Child, StartError> {
+    let Some((program, arguments)) = errand.command.split_first() else {
         return Err(StartError::NoCommand);
     };
-    let mut identity = Identity::of(&order.user)?;
-    if identity.uid == 0 && order.user != "root" {
-        let source = io::Error::other("it has root's number; write \"root\" if root is meant");
-        return Err(StartError::User { name: order.user.clone(), source });
-    }
-    identity.capabilities = order.capabilities.iter().fold(0, |set, bit| set | 1 << bit.0);
     let mut command = Command::new(program);
-    command.args(arguments).current_dir("/").env_clear().envs(AGENT_ENVIRONMENT);
-    command.env("HOME", &identity.home).env("USER", &order.user).env("LOGNAME", &order.user);
-    command.envs(order.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    execute(command, Some(identity))
+    command.args(arguments).current_dir("/").env_clear().envs(ERRAND_ENVIRONMENT);
+    let identity = match &errand.user {
+        None => None,
+        Some(name) => {
+            let mut identity = Identity::of(name)?;
+            if identity.uid == 0 && name != "root" {
+                let source =
+                    io::Error::other("it has root's number; write \"root\" if root is meant");
+                return Err(StartError::User { name: name.clone(), source });
+            }
+            identity.capabilities = errand.capabilities.iter().fold(0, |set, bit| set | 1 << bit.0);
+            command.env("HOME", &identity.home).env("USER", name).env("LOGNAME", name);
+            Some(identity)
+        }
+    };
+    command.envs(errand.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    execute(command, identity)
 }
 
 fn execute(mut command: Command, identity: Option<Identity>) -> Result<Child, StartError> {

@@ -39,7 +39,9 @@ pub fn properties(service: &Service) -> Option<Properties> {
     let mut properties = vec![("Description", owned(description(service)?))];
     let program = service.command.first().cloned().unwrap_or_default();
     let mut add = |name, value| properties.push((name, value));
-    add("ExecStart", owned(vec![(program, service.command.clone(), false)]));
+    // systemd would put variables in place of `$NAME` (systemd.service(5), "COMMAND LINES").
+    let words: Vec<String> = service.command.iter().map(|word| word.replace('$', "$$")).collect();
+    add("ExecStart", owned(vec![(program, words, false)]));
     // A program that cannot be executed is a start that failed.
     add("Type", owned("exec".to_owned()));
     add("SyslogIdentifier", owned(service.name.clone()));

@@ -7,22 +7,7 @@ use crate::protocol::identity::{NodeId, Session, Term};
 use crate::protocol::moves::Policy;
 use crate::protocol::node::{Node, Setup};
 
-const FILE: &str = r#"
-[pair]
-name = "office"
-[[node]]
-name = "pbx-a"
-[[node]]
-name = "pbx-b"
-[[link]]
-kind = "udp"
-interface = "eth1"
-addresses = { pbx-a = "10.9.0.1", pbx-b = "10.9.0.2" }
-[floating]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateways = ["192.0.2.1"]
-"#;
+const FILE: &str = include_str!("../../../../tests/made/pair.toml");
 
 fn config() -> Config {
     match Config::parse(FILE, "duotone.toml", Some("pbx-a")) {
