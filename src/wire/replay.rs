@@ -10,6 +10,10 @@
 //! Until the peer has proved itself once in my life, its sessions are passed unproven: a peer that
 //! cannot hear me must be respected while it serves (PROTOCOL rule 21).
 
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
 use super::Refused;
 use crate::protocol::heartbeat::{Echo, Heartbeat};
 use crate::protocol::identity::Session;
@@ -139,9 +143,9 @@ impl Course {
             *delivered = sequence;
         }
         Ok(match sequence.cmp(&self.newest) {
-            std::cmp::Ordering::Less => Verdict::Stale,
-            std::cmp::Ordering::Equal => Verdict::Copy,
-            std::cmp::Ordering::Greater => {
+            Ordering::Less => Verdict::Stale,
+            Ordering::Equal => Verdict::Copy,
+            Ordering::Greater => {
                 self.newest = sequence;
                 Verdict::Fresh
             }

@@ -7,6 +7,7 @@ use duotone::protocol::arbiter::Arbitration;
 
 use crate::coverage::Coverage;
 use crate::exceptions::Exceptions;
+use crate::keys::KeyTrouble;
 use crate::mutated;
 use crate::runs::Run;
 use crate::scenario;
@@ -150,12 +151,15 @@ fn every_promise_is_kept_over_random_runs() {
         println!("{} hosts powered off by a fence", seen.fenced);
         assert!(seen.fenced >= many / 12, "only {} hosts were powered off", seen.fenced);
         assert!(per_run >= 2.0, "too little breaks: {per_run:.1} troubles in a run");
-        for trouble in Trouble::all(Arbitration::WITNESS_AND_FENCE) {
+        let keys = KeyTrouble::ALL.map(Trouble::Keys);
+        for trouble in Trouble::all(Arbitration::WITNESS_AND_FENCE).into_iter().chain(keys) {
             let times = seen.troubles.iter().filter(|made| **made == trouble).count() as u64;
             let wanted = match trouble {
                 // A third of the seeds has a witness, a quarter a fence.
                 Trouble::Witness(_) => many / 90,
                 Trouble::Fence(_) => many / 120,
+                // A third of seven tenths of a seventh.
+                Trouble::Keys(_) => many / 50,
                 Trouble::Host(_) | Trouble::Cable(_) | Trouble::Work(_) | Trouble::Order(_) => {
                     many / 60
                 }

@@ -8,6 +8,7 @@ use duotone::protocol::identity::NodeId;
 
 use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 use crate::fence::Mood;
+use crate::keys::{self, Keys};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
@@ -33,6 +34,10 @@ pub enum Command {
     DiskTakes(NodeId, Nanos),
     /// Claiming the addresses fails.
     AddressFails(NodeId, bool),
+    /// What the file of that host's keys says; its daemon reads it at its start.
+    Keys(NodeId, Keys),
+    /// The same at the witness, which is started again.
+    WitnessKeys(Keys),
     /// The state file cannot be read at the daemon's next start.
     DamageState(NodeId),
     /// The server does not start.
@@ -158,6 +163,8 @@ impl fmt::Display for Command {
             Command::AddressFails(host, fails) => {
                 write!(f, "address of {host} {}", if *fails { "fails" } else { "works" })
             }
+            Command::Keys(host, keys) => write!(f, "keys of {host}: {keys}"),
+            Command::WitnessKeys(keys) => write!(f, "keys of witness: {keys}"),
             Command::DamageState(host) => write!(f, "damage state of {host}"),
             Command::StartFails(host, fails) => {
                 write!(f, "start of {host} {}", if *fails { "fails" } else { "works" })
@@ -277,6 +284,10 @@ pub fn parse(line: &str) -> Option<Command> {
         ["disk", "of", _, "works"] => Command::DiskFails(host(2)?, false),
         ["address", "of", _, "fails"] => Command::AddressFails(host(2)?, true),
         ["address", "of", _, "works"] => Command::AddressFails(host(2)?, false),
+        ["keys", "of", "witness:", ..] => Command::WitnessKeys(keys::parse(&words[3..])?),
+        ["keys", "of", host, ..] => {
+            Command::Keys(parse_host(host.strip_suffix(':')?)?, keys::parse(&words[3..])?)
+        }
         ["damage", "state", "of", _] => Command::DamageState(host(3)?),
         ["start", "of", _, "fails"] => Command::StartFails(host(2)?, true),
         ["start", "of", _, "works"] => Command::StartFails(host(2)?, false),
@@ -341,6 +352,8 @@ fn what_is_printed_can_be_read() {
         Command::SplitLan(true),
         Command::Loss(70),
         Command::DiskFails(B, true),
+        Command::Keys(B, Keys { current: 1, old: Some(0) }),
+        Command::WitnessKeys(Keys::FIRST),
         Command::Fence(A, Mood::Blind),
         Command::FenceTakes(B, 300 * MILLI),
         Command::Cut(Cable::Fence, Some(A)),

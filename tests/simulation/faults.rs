@@ -9,6 +9,7 @@ use crate::clock::{Clock, MICRO, MILLI, SECOND};
 use crate::command::{Cable, Command};
 use crate::fence::Mood;
 use crate::host::{Freeze, Life, Trouble};
+use crate::keys::Keys;
 use crate::settings::{LATENESS, Settings, nanos};
 use crate::world::{Inside, Moment, Outside, What, World};
 
@@ -57,6 +58,8 @@ impl World {
             Command::AddressFails(host, fails) => {
                 self.hosts[host.index()].trouble.address_fails = *fails;
             }
+            Command::Keys(host, keys) => self.hosts[host.index()].keys = *keys,
+            Command::WitnessKeys(keys) => self.witness_keys(*keys),
             Command::DamageState(host) => self.damage_state(*host),
             Command::StartFails(host, fails) => {
                 self.hosts[host.index()].trouble.start_fails = *fails;
@@ -315,6 +318,7 @@ impl World {
             self.split_lan(false);
         }
         self.armed.clear();
+        self.witness_keys(Keys::FIRST);
         self.witness_on();
         for device in &mut self.fences {
             (device.mood, device.takes) = (Mood::Works, None);
@@ -329,6 +333,7 @@ impl World {
                 self.thaw(host);
             }
             self.resume_daemon(host);
+            self.heal_keys(host);
             let it = &self.hosts[host.index()];
             if !it.powered {
                 self.power_on(host, 50 * MILLI);
@@ -348,10 +353,27 @@ impl World {
         }
     }
 
+    /// The first key again, read by a daemon that had read another.
+    fn heal_keys(&mut self, host: NodeId) {
+        let it = &mut self.hosts[host.index()];
+        it.keys = Keys::FIRST;
+        if it.daemon.state != Life::Dead && it.daemon.keys != it.keys {
+            self.kill_daemon(host, false);
+        }
+    }
+
+    /// What this host sends has a key that the other knows.
+    fn peer_accepts(&self, from: NodeId) -> bool {
+        let [mine, peers] = [from, from.peer()].map(|host| self.hosts[host.index()].daemon.keys);
+        peers.accept(mine.current)
+    }
+
     /// Remembers since when the nodes can hear each other, both ways.
     pub fn note_paths(&mut self) {
         let together = NodeId::ALL.iter().all(|&host| {
-            self.network.heartbeats_pass(host) && self.hosts[host.index()].daemon_runs()
+            self.network.heartbeats_pass(host)
+                && self.hosts[host.index()].daemon_runs()
+                && self.peer_accepts(host)
         });
         match (together, self.checker.together_since) {
             (true, None) => self.checker.together_since = Some(self.now),
@@ -365,7 +387,11 @@ impl World {
         }
         for host in NodeId::ALL {
             let reaches = if self.settings.arbitration.witness {
-                self.network.reaches_witness(host) && self.witness.runs()
+                {
+                    let key = self.hosts[host.index()].daemon.keys.current;
+                    let known = self.witness.runs() && self.witness.keys().accept(key);
+                    known && self.network.reaches_witness(host)
+                }
             } else {
                 self.network.reaches_gateway(host)
             };

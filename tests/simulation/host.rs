@@ -8,9 +8,12 @@ use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::Stance;
 use duotone::protocol::identity::Session;
 use duotone::protocol::node::Node;
+use duotone::wire::{Admission, Verdict};
 
 use crate::clock::{Clock, Nanos};
 use crate::kernel::Addresses;
+use crate::keys::Keys;
+use crate::network::{LINKS, Sent};
 use crate::server::Database;
 use crate::world::What;
 
@@ -31,6 +34,8 @@ pub struct Host {
     pub disk: Durable,
     /// The state file cannot be read.
     pub damaged: bool,
+    /// What the file says.
+    pub keys: Keys,
     /// Writes are done one after the other, each after this local time.
     pub disk_free: u64,
     pub writes: VecDeque<(Ticket, Durable)>,
@@ -61,15 +66,18 @@ pub struct Daemon {
     pub state: Life,
     /// Counts lives of the daemon.
     pub life: u32,
+    /// What it read at its start.
+    pub keys: Keys,
     /// Boxed: it is taken out for every turn.
     pub node: Option<Box<Node>>,
     pub inbox: VecDeque<Event>,
     /// The local time of the next wake, and its number: only the newest counts.
     pub wake: Option<u64>,
     pub wakes: u64,
-    /// The last session of the peer, and its newest sequence (the receiver's replay protection).
+    /// The real one of the wire.
+    pub admission: Admission,
+    /// The newest heartbeat that it admitted.
     pub heard: Option<(Session, u64)>,
-    pub past_sessions: Vec<Session>,
     /// True time when it died, hung, or went on after a hang.
     pub changed: Nanos,
     pub stance: Stance,
@@ -134,17 +142,19 @@ impl Host {
             address_free: 0,
             disk: Durable::FRESH,
             damaged: false,
+            keys: Keys::FIRST,
             disk_free: 0,
             writes: VecDeque::new(),
             daemon: Daemon {
                 state: Life::Dead,
                 life: 0,
+                keys: Keys::FIRST,
                 node: None,
                 inbox: VecDeque::new(),
                 wake: None,
                 wakes: 0,
+                admission: Admission::new(Session(0), LINKS),
                 heard: None,
-                past_sessions: Vec::new(),
                 changed: 0,
                 stance: Stance::Joining,
                 status: String::new(),
@@ -173,20 +183,14 @@ impl Host {
 }
 
 impl Daemon {
-    /// Authentic, of the newest session, not older than what was heard. Copies pass: the node is
-    /// promised nothing else.
-    pub fn accepts(&mut self, session: Session, sequence: u64) -> bool {
-        match self.heard {
-            Some((known, newest)) if known == session => {
-                self.heard = Some((known, newest.max(sequence)));
-                sequence >= newest
-            }
-            _ if self.past_sessions.contains(&session) => false,
-            known => {
-                self.past_sessions.extend(known.map(|(old, _)| old));
-                self.heard = Some((session, sequence));
-                true
-            }
+    /// As the receiver judges it: authentic, and neither late nor played back.
+    pub fn admits(&mut self, sent: &Sent) -> bool {
+        let heartbeat = &sent.heartbeat;
+        let admitted = self.keys.accept(sent.key)
+            && self.admission.admit(heartbeat, sent.link) == Ok(Verdict::Fresh);
+        if admitted {
+            self.heard = Some((heartbeat.session, heartbeat.sequence));
         }
+        admitted
     }
 }

@@ -25,6 +25,7 @@ mod fence;
 mod grid;
 mod host;
 mod kernel;
+mod keys;
 mod lasting;
 mod look;
 mod mutated;

@@ -12,7 +12,7 @@ use crate::branches::BranchId;
 /// Something under way to a host.
 #[derive(Clone)]
 pub enum Packet {
-    Heartbeat(Rc<Heartbeat>),
+    Heartbeat(Sent),
     /// "Who has the floating address?", asked by the other host.
     AddressAsked,
     AddressAnswered(Answerer),
@@ -34,6 +34,19 @@ pub enum Packet {
         position: u64,
     },
 }
+
+/// A heartbeat on its way.
+#[derive(Clone)]
+pub struct Sent {
+    pub heartbeat: Rc<Heartbeat>,
+    /// What proves it.
+    pub key: u8,
+    /// Which path it takes.
+    pub link: usize,
+}
+
+/// The heartbeats' paths: eth1, and the LAN beside it.
+pub const LINKS: usize = 2;
 
 /// A host's LAN cable.
 #[derive(Clone, Copy)]

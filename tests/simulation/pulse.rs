@@ -10,10 +10,11 @@ use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::node::{Node, Setup};
 use duotone::protocol::time::Instant;
 use duotone::protocol::witness::Wish;
+use duotone::wire::Admission;
 
 use crate::clock::{MICRO, MILLI};
 use crate::host::Life;
-use crate::network::Packet;
+use crate::network::{LINKS, Packet, Sent};
 use crate::settings::nanos;
 use crate::world::{Inside, Moment, What, World};
 
@@ -45,12 +46,13 @@ impl World {
         };
         let daemon = &mut it.daemon;
         daemon.life += 1;
+        daemon.keys = it.keys;
         daemon.state = Life::Running;
         daemon.changed = self.now;
         daemon.node = Some(Box::new(Node::new(setup, now)));
         daemon.inbox.clear();
+        daemon.admission = Admission::new(session, LINKS);
         daemon.heard = None;
-        daemon.past_sessions.clear();
         daemon.wake = None;
         daemon.status.clear();
         it.spoken = Default::default();
@@ -187,8 +189,11 @@ impl World {
         spoken.certifying = heartbeat.certifying;
         spoken.since_start += 1;
         let heartbeat = Rc::new(heartbeat);
+        let daemon = &mut self.hosts[host.index()].daemon;
+        daemon.admission.sending(heartbeat.sequence);
+        let key = daemon.keys.current;
         let paths = [self.network.eth1[host.index()], self.network.eth0_passes(host)];
-        for _ in paths.into_iter().filter(|&passes| passes) {
+        for (link, _) in paths.into_iter().enumerate().filter(|&(_, passes)| passes) {
             if self.dice.chance(self.network.loss_per_mille) {
                 continue;
             }
@@ -196,7 +201,8 @@ impl World {
             for _ in 0..copies {
                 let (low, high) = self.settings.link();
                 let delay = self.dice.span(low, high);
-                let packet = Packet::Heartbeat(Rc::clone(&heartbeat));
+                let sent = Sent { heartbeat: Rc::clone(&heartbeat), key, link };
+                let packet = Packet::Heartbeat(sent);
                 self.after(delay, What::Arrives { host: host.peer(), packet });
             }
         }
@@ -261,10 +267,9 @@ impl World {
         }
         let at = it.clock.instant(self.now);
         match packet {
-            Packet::Heartbeat(heartbeat) => {
-                let hears = it.daemon.state != Life::Dead;
-                if hears && it.daemon.accepts(heartbeat.session, heartbeat.sequence) {
-                    let heartbeat = Heartbeat::clone(&heartbeat);
+            Packet::Heartbeat(sent) => {
+                if it.daemon.state != Life::Dead && it.daemon.admits(&sent) {
+                    let heartbeat = Heartbeat::clone(&sent.heartbeat);
                     self.tell(host, Event::HeartbeatReceived { heartbeat, at });
                 }
             }

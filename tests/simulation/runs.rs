@@ -14,6 +14,7 @@ use crate::command::{Cable, Command};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::exceptions::Exceptions;
+use crate::keys::KeyTrouble;
 use crate::lasting::Lasting;
 use crate::schedule::{Schedule, Trouble, storm};
 use crate::settings::{Settings, drifty, nanos, voice};
@@ -118,7 +119,14 @@ impl Run {
             }
             _ => {
                 settings.remote_checks = seed % 5 == 0;
-                Kind::Storm(storm(&mut dice, settings.arbitration, &mut troubles))
+                let mut schedule = storm(&mut dice, settings.arbitration, &mut troubles);
+                // Drawn last, so that the other seeds stay what they were.
+                if seed % 7 == 6 {
+                    let trouble = dice.pick(&KeyTrouble::ALL);
+                    troubles.push(Trouble::Keys(trouble));
+                    trouble.add(&mut dice, &mut schedule);
+                }
+                Kind::Storm(schedule)
             }
         };
         Run { seed, settings, kind, troubles }

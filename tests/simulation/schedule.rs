@@ -6,6 +6,7 @@ use duotone::protocol::identity::NodeId;
 use crate::clock::{MILLI, Nanos, SECOND};
 use crate::command::{Cable, Command};
 use crate::dice::Dice;
+use crate::keys::KeyTrouble;
 use crate::trouble_cables::CableTrouble;
 use crate::trouble_fence::FenceTrouble;
 use crate::trouble_hosts::HostTrouble;
@@ -22,6 +23,8 @@ pub enum Trouble {
     Order(OrderTrouble),
     Witness(WitnessTrouble),
     Fence(FenceTrouble),
+    /// Never among those that are drawn: a run has one beside them.
+    Keys(KeyTrouble),
 }
 
 impl Trouble {
@@ -88,6 +91,7 @@ fn add(dice: &mut Dice, schedule: &mut Schedule, at: Nanos, trouble: Trouble) {
         Trouble::Order(trouble) => making.of_order(trouble),
         Trouble::Witness(trouble) => making.of_witness(trouble),
         Trouble::Fence(trouble) => making.of_fence(trouble),
+        Trouble::Keys(trouble) => trouble.add(making.dice, making.schedule),
     }
 }
 

@@ -7,6 +7,7 @@ use duotone::protocol::identity::NodeId;
 use duotone::protocol::witness::{Ledger, Reply, Request, Witness};
 
 use crate::clock::{Clock, MICRO, MILLI, Nanos, SECOND};
+use crate::keys::Keys;
 use crate::network::Packet;
 use crate::settings::nanos;
 use crate::world::{Outside, What, World};
@@ -18,6 +19,7 @@ pub struct WitnessHost {
     rule: Option<Witness>,
     /// What is on its disk; `None` when it was lost.
     disk: Option<Ledger>,
+    keys: Keys,
     /// Which life of the service.
     life: u32,
     /// When the disk is free for the next write.
@@ -27,13 +29,10 @@ pub struct WitnessHost {
 /// What happens at the witness.
 #[derive(Clone)]
 pub enum AtWitness {
-    Asked(Request),
+    /// With the key that proves it.
+    Asked(Request, u8),
     /// What was judged is on the disk: the answer leaves.
-    Written {
-        life: u32,
-        ledger: Ledger,
-        reply: Reply,
-    },
+    Written { life: u32, ledger: Ledger, reply: Reply },
 }
 
 impl WitnessHost {
@@ -41,17 +40,22 @@ impl WitnessHost {
         let clock = Clock::booted(0, 700 * SECOND, ppm);
         // It has been there for a while, and knows nothing of this pair.
         let rule = Witness::new(None, clock.instant(0).before(Duration::from_secs(60)));
-        WitnessHost { clock, rule: Some(rule), disk: None, life: 0, free_at: 0 }
+        WitnessHost { clock, rule: Some(rule), disk: None, keys: Keys::FIRST, life: 0, free_at: 0 }
     }
 
     pub fn runs(&self) -> bool {
         self.rule.is_some()
     }
+
+    pub fn keys(&self) -> Keys {
+        self.keys
+    }
 }
 
 impl World {
     pub fn ask_witness(&mut self, host: NodeId, request: Request) {
-        let asked = What::AtWitness(Box::new(AtWitness::Asked(request)));
+        let key = self.hosts[host.index()].daemon.keys.current;
+        let asked = What::AtWitness(Box::new(AtWitness::Asked(request, key)));
         if let Some(span) = self.network.again_at_witness[host.index()] {
             self.after(span, asked.clone());
         }
@@ -82,7 +86,10 @@ impl World {
 
     pub fn at_witness(&mut self, what: AtWitness) {
         match what {
-            AtWitness::Asked(request) => {
+            AtWitness::Asked(request, key) => {
+                if !self.witness.keys.accept(key) {
+                    return;
+                }
                 let fresh = self.dice.raw() | 1;
                 let it = &mut self.witness;
                 let now = it.clock.instant(self.now);
@@ -132,6 +139,18 @@ impl World {
         let it = &mut self.witness;
         if !it.runs() {
             it.rule = Some(Witness::new(it.disk, it.clock.instant(self.now)));
+        }
+    }
+
+    /// It reads its keys at its start.
+    pub fn witness_keys(&mut self, keys: Keys) {
+        if self.witness.keys == keys {
+            return;
+        }
+        self.witness.keys = keys;
+        if self.witness.runs() {
+            self.witness_off();
+            self.witness_on();
         }
     }
 
