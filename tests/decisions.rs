@@ -8,6 +8,9 @@ use duotone::protocol::lead::Authority;
 use duotone::protocol::log::{Fork, Log};
 use duotone::protocol::table::{print, table};
 
+#[path = "decisions/times.rs"]
+mod times;
+
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/decisions/table.txt");
 
 #[test]

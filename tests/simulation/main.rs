@@ -38,6 +38,7 @@ mod scenario;
 mod schedule;
 mod server;
 mod settings;
+mod shown;
 mod simulate;
 mod slow;
 mod speed;

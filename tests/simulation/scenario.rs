@@ -207,6 +207,7 @@ fn obey(world: &mut World, line: &str) -> Result<(), String> {
             let span = parse_span(span).ok_or("no time")?;
             world.run_until(world.now + span);
         }
+        ["show", host] => world.show(parse_host(host).ok_or("no host")?)?,
         ["nothing", "moves", "from", host] => world.checker.still = parse_host(host),
         ["anything", "moves"] => world.checker.still = None,
         ["expect", ref what @ ..] => {
