@@ -1,7 +1,7 @@
 # make demo   the pair loses its active host while calls flow, on this machine alone
 # make test   everything that is checked
 # make mutations  breaks the protocol rule by rule and demands that the simulator finds it
-# make mutants    breaks it anywhere (cargo-mutants), in shards: SHARD=0/8 FILES='src/protocol/lead.rs'
+# make mutants    breaks it anywhere (cargo-mutants): FILES='src/protocol/lead.rs', or two hours for all
 # make simulate   millions of runs of the simulator: SEEDS=5000000
 # make test-guests  two virtual hosts with their own kernel and systemd: power cut, panic, pause
 # make bench-ocf    a resource agent's monitor beside IPaddr2's
@@ -13,8 +13,6 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DEMO ?=
 SEEDS ?= 1000000
-FILES ?= src/protocol/*.rs
-SHARD ?= 0/1
 RUNS ?= 5
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
@@ -35,13 +33,8 @@ test: setup
 mutations:
 	./tests/mutations/run
 
-# Built apart from the daemon, with the seeds that a mutant is given; what survives is tried again
-# with all of them and the grids by hand.
 mutants:
-	./tests/simulation/alone target/mutants
-	cd target/mutants && SEEDS=300 $(CARGO) mutants --in-place --no-shuffle --iterate \
-		--shard '$(SHARD)' -f '$(FILES)' -C --offline --timeout 240 -- \
-		--test decisions --test simulation -- --skip every_pair --skip every_fault
+	./tests/mutations/anywhere
 
 simulate:
 	./tests/simulation/alone target/simulate

@@ -11,6 +11,9 @@ use duotone::protocol::table::{print, table};
 #[path = "decisions/times.rs"]
 mod times;
 
+#[path = "decisions/boundaries.rs"]
+mod boundaries;
+
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/decisions/table.txt");
 
 #[test]

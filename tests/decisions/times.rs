@@ -6,7 +6,7 @@ use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::timing::Timing;
 
 /// Prime numbers of nanoseconds, each of another size: a wrong sum, product or order shows.
-fn odd() -> Timing {
+pub fn odd() -> Timing {
     let span = |millis: u64, prime: u64| Duration::from_nanos(millis * 1_000_000 + prime);
     Timing {
         interval: span(53, 101),

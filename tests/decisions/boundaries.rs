@@ -1,0 +1,645 @@
+//! The instant itself: what ends at a time has ended at that time, and had not a nanosecond before.
+//! Rules that are kept by less than that would be kept by luck.
+
+use std::time::Duration;
+
+use duotone::protocol::arbiter::{Lan, Proof};
+use duotone::protocol::certificate::{ArbiterWord, Certificate, HoldsBy, Issuer, Sight};
+use duotone::protocol::compare::{Mine, compare, contained, contains};
+use duotone::protocol::durable::Standing;
+use duotone::protocol::event::{Answerer, DatabaseSeen, DatabaseState, LanSeen, Replica};
+use duotone::protocol::health::{Grade, Health};
+use duotone::protocol::heartbeat::{Echo, GroupReport, Heartbeat, Promise, Stance};
+use duotone::protocol::identity::{NodeId, Session, Term};
+use duotone::protocol::lead::Comparison;
+use duotone::protocol::lease::Lease;
+use duotone::protocol::log::{Branches, Fork, Log, Relation};
+use duotone::protocol::node::Durability;
+use duotone::protocol::peer::{Liveness, Patience, Peer, View};
+use duotone::protocol::sent::{Sent, SentLog};
+use duotone::protocol::time::Instant;
+use duotone::protocol::timing::Timing;
+
+use super::times::odd;
+
+const TICK: Duration = Duration::from_nanos(1);
+
+/// Without drift, so that the ends can be written down.
+fn timing() -> Timing {
+    Timing { drift_ppm: 0, ..odd() }
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_nanos(100_000_000_000) + Duration::from_millis(millis)
+}
+
+fn heartbeat(sequence: u64, stance: Stance) -> Heartbeat {
+    Heartbeat {
+        node: NodeId::B,
+        session: Session(7),
+        sequence,
+        echo: None,
+        stance,
+        promise: Promise::None,
+        term: Term::ZERO,
+        served: Term::ZERO,
+        lone: Term::ZERO,
+        certifying: false,
+        certified: false,
+        excludes_you: false,
+        log: None,
+        system_id: None,
+        groups: Vec::new(),
+        software: [0; 3],
+        config_hash: 0,
+        maintenance: false,
+    }
+}
+
+/// An own heartbeat that left then.
+fn sent(left: Instant) -> Sent {
+    let mut log = SentLog::new(Session(1));
+    let sequence = log.note(left, None);
+    log.echoed(&Echo { session: Session(1), sequence, age: Duration::ZERO }).expect("just sent")
+}
+
+/// `is` holds from `begin` (if any) up to `end` and not at it.
+fn ends_at(end: Instant, is: impl Fn(Instant) -> bool) {
+    assert!(is(end.before(TICK)), "a nanosecond before its end");
+    assert!(!is(end), "at its end");
+}
+
+fn begins_at(begin: Instant, is: impl Fn(Instant) -> bool) {
+    ends_at(begin, |now| !is(now));
+}
+
+#[test]
+fn a_lease_ends_where_the_promise_says() {
+    let t = timing();
+    let mut lease = Lease::default();
+    let promise = Promise::For(Duration::from_millis(900));
+    let hears = |lease: &mut Lease, promise, stance, arrived, echoed| {
+        lease.hear(&Heartbeat { promise, ..heartbeat(1, stance) }, arrived, echoed, &t);
+    };
+    hears(&mut lease, promise, Stance::Standby, at(90), None);
+    assert!(!lease.holds(at(90)), "what echoes nothing promises nothing");
+    hears(&mut lease, promise, Stance::Standby, at(100), Some(sent(at(40))));
+    let end = at(40) + (Duration::from_millis(900) - t.release);
+    ends_at(end, |now| lease.holds(now));
+    assert_eq!(lease.ends(), Some(end));
+    // An echo of what left earlier does not shorten it.
+    hears(&mut lease, promise, Stance::Standby, at(110), Some(sent(at(30))));
+    assert_eq!(lease.ends(), Some(end));
+    lease.lapse();
+    assert!(!lease.holds(at(120)));
+}
+
+#[test]
+fn a_peer_leaves_by_a_fresh_echo_alone() {
+    let t = timing();
+    let leaves = |left: Instant| {
+        let mut lease = Lease::default();
+        let leaving = Heartbeat { promise: Promise::Leaving, ..heartbeat(1, Stance::Held) };
+        lease.hear(&leaving, at(1_000), Some(sent(left)), &t);
+        lease
+    };
+    let stale = at(1_000).before(t.lost_after);
+    assert!(!leaves(stale).unlimited());
+    let lease = leaves(stale + TICK);
+    assert!(lease.unlimited() && lease.holds(at(99_000)) && lease.ends().is_none());
+    // Back again: a promise as long as any, from its arrival, unless it comes back serving.
+    for (stance, bound) in [(Stance::Joining, true), (Stance::Active, false)] {
+        let mut lease = lease;
+        lease.hear(&heartbeat(2, stance), at(2_000), None, &t);
+        assert!(!lease.unlimited());
+        let end = at(2_000) + (t.lost_after - t.release);
+        assert_eq!(lease.ends(), bound.then_some(end), "{stance:?}");
+    }
+}
+
+#[test]
+fn a_certificate_ends_with_its_life() {
+    let t = timing();
+    let certifying = Heartbeat { certifying: true, ..heartbeat(1, Stance::Active) };
+    let mut certificate = Certificate::default();
+    certificate.hear(&certifying, None, HoldsBy::StandingBy, &t);
+    assert!(!certificate.usable(at(0)), "nothing of this session was echoed");
+    certificate.hear(&certifying, Some(sent(at(50))), HoldsBy::StandingBy, &t);
+    ends_at(at(50) + t.certificate, |now| certificate.usable(now));
+    assert_eq!(certificate.ends(), Some(at(50) + t.certificate));
+    certificate.hear(&certifying, Some(sent(at(20))), HoldsBy::StandingBy, &t);
+    assert_eq!(certificate.ends(), Some(at(50) + t.certificate));
+    for (stance, says, excludes, by, keeps) in [
+        (Stance::Active, false, false, HoldsBy::StandingBy, false),
+        (Stance::Active, true, true, HoldsBy::StandingBy, false),
+        (Stance::Handing, true, false, HoldsBy::CleanEnd, true),
+        (Stance::Standby, true, false, HoldsBy::StandingBy, false),
+        (Stance::Taking, false, false, HoldsBy::CleanEnd, true),
+        (Stance::Active, true, false, HoldsBy::Nothing, false),
+    ] {
+        let mut certificate = certificate;
+        let told = Heartbeat { certifying: says, excludes_you: excludes, ..heartbeat(2, stance) };
+        certificate.hear(&told, None, by, &t);
+        assert_eq!(certificate.usable(at(60)), keeps, "{stance:?} {says} {excludes} {by:?}");
+    }
+    let mut granted = Certificate::default();
+    granted.grant(at(10), &t);
+    assert_eq!(granted.ends(), Some(at(10) + t.certificate));
+    certificate.grant(at(10), &t);
+    assert_eq!(certificate.ends(), Some(at(50) + t.certificate), "the longer one stays");
+    granted.forget();
+    assert_eq!(granted.ends(), None);
+}
+
+/// A LAN whose floating address was probed so often, the first time then.
+fn probed(t: &Timing, times: u32, first: Instant) -> Lan {
+    let mut lan = Lan::default();
+    for number in 0..times {
+        lan.see(LanSeen::FloatingProbed { at: first + t.probe_interval * number });
+    }
+    lan
+}
+
+#[test]
+fn a_silent_window_is_complete_with_its_last_nanosecond() {
+    let t = timing();
+    assert!(!probed(&t, t.probes - 1, at(0)).silent_for(at(9_000), t.short_window, &t));
+    let lan = probed(&t, t.probes, at(0));
+    begins_at(at(0) + t.short_window, |now| lan.silent_for(now, t.short_window, &t));
+    let ends = [t.short_window, t.long_window].map(|span| Some(at(0) + span));
+    assert_eq!(lan.window_ends(&t), ends);
+    let mut again = lan;
+    again.restart();
+    assert!(!again.silent_for(at(9_000), t.short_window, &t));
+    assert_eq!(again.window_ends(&t), [None, None]);
+}
+
+#[test]
+fn the_lan_consents_beside_a_reference_that_counts() {
+    let t = Timing { long_window: Duration::from_millis(397), ..timing() };
+    let consent = |lan: &Lan, now| lan.consent(now, Some(at(0) + t.short_window), false, &t);
+    let mut lan = probed(&t, t.probes, at(0));
+    assert_eq!(consent(&lan, at(1_000)), Proof::Open, "no reference has answered");
+    let short = at(0) + t.short_window;
+    lan.see(LanSeen::ReferenceAnswered { probed_at: short });
+    begins_at(short, |now| consent(&lan, now) == Proof::Given);
+    ends_at(short + t.short_validity, |now| consent(&lan, now) == Proof::Given);
+    // An older answer takes nothing from a newer one.
+    lan.see(LanSeen::ReferenceAnswered { probed_at: at(0) });
+    assert_eq!(consent(&lan, short), Proof::Given);
+    assert!(lan.on_the_lan(short, t.short_validity));
+    assert_eq!(lan.reference_ends(t.short_validity), Some(short + t.short_validity));
+    // Not in time by a nanosecond: only the long window is left, with the long validity.
+    let late = |lan: &Lan, now| lan.consent(now, Some(short.before(TICK)), false, &t);
+    assert_eq!(late(&lan, short), Proof::Open);
+    assert_eq!(lan.consent(short, None, false, &t), Proof::Open);
+    let long = at(0) + t.long_window;
+    lan.see(LanSeen::ReferenceAnswered { probed_at: long.before(t.short_validity) });
+    begins_at(long, |now| late(&lan, now) == Proof::Given);
+    ends_at(long.before(t.short_validity) + t.long_validity, |now| late(&lan, now) == Proof::Given);
+}
+
+#[test]
+fn who_answered_or_asked_is_respected_for_a_window() {
+    let t = timing();
+    let mut lan = Lan::default();
+    lan.see(LanSeen::FloatingAnswered { at: at(0), by: Answerer::Peer });
+    let refused = |lan: &Lan, now| lan.consent(now, None, false, &t) == Proof::Refused;
+    ends_at(at(0) + t.long_window, |now| refused(&lan, now));
+    ends_at(at(0) + t.short_window, |now| lan.unclaimed(now, false, &t) == Proof::Refused);
+    assert_eq!(lan.unclaimed(at(0), true, &t), Proof::Open, "the peer says that it let go");
+    let mut foreign = lan;
+    foreign.see(LanSeen::FloatingAnswered { at: at(0), by: Answerer::Foreign });
+    assert_eq!(foreign.unclaimed(at(0), true, &t), Proof::Refused);
+    let mut silent = probed(&t, t.probes, at(0));
+    begins_at(at(0) + t.short_window, |now| silent.unclaimed(now, false, &t) == Proof::Given);
+
+    silent.see(LanSeen::PeerProbed { at: at(100) });
+    ends_at(at(100) + t.long_window, |now| silent.is_wanted_by_peer(now, &t));
+    let yields = |yields| silent.consent(at(100), None, yields, &t);
+    assert_eq!((yields(true), yields(false)), (Proof::Refused, Proof::Open));
+}
+
+#[test]
+fn an_owner_is_one_who_goes_on_answering() {
+    let t = timing();
+    let mut lan = Lan::default();
+    lan.see(LanSeen::FloatingAnswered { at: at(0), by: Answerer::Foreign });
+    assert!(!lan.peer_owns(Duration::ZERO), "that was somebody else");
+    lan.see(LanSeen::FloatingAnswered { at: at(10), by: Answerer::Peer });
+    lan.see(LanSeen::FloatingAnswered { at: at(60), by: Answerer::Peer });
+    let span = Duration::from_millis(50);
+    assert!(lan.peer_owns(span) && !lan.peer_owns(span + TICK));
+    let forgotten = |now| {
+        let mut lan = lan;
+        lan.forget_old_answers(now, &t);
+        !lan.peer_owns(Duration::ZERO)
+    };
+    begins_at(at(60) + t.long_window * 2, forgotten);
+    lan.taken();
+    assert!(!lan.peer_owns(Duration::ZERO));
+    // A probe that cannot leave makes every silence worthless; one that leaves ends the deafness.
+    let mut lan = probed(&t, t.probes, at(0));
+    lan.see(LanSeen::ProbeFailed { at: at(200) });
+    assert!(lan.deaf && !lan.silent_for(at(9_000), t.short_window, &t));
+    let mut answered = lan;
+    answered.see(LanSeen::ReferenceAnswered { probed_at: at(300) });
+    lan.see(LanSeen::FloatingProbed { at: at(300) });
+    assert!(!lan.deaf && !answered.deaf);
+}
+
+#[test]
+fn silence_is_counted_to_the_nanosecond() {
+    let t = timing();
+    let mut peer = Peer::new(at(0));
+    assert_eq!(peer.liveness(at(0), &t), Liveness::Lost, "never heard");
+    let patience = Patience::settled(&t);
+    assert_eq!(Patience::joining(&t).silent, t.start_grace);
+    begins_at(at(0) + t.lost_after, |now| peer.view(now, &t, patience) == View::Silent);
+    assert!(peer.hear(heartbeat(5, Stance::Standby), at(1_000), None));
+    assert!(!peer.hear(heartbeat(5, Stance::Active), at(1_001), None), "the same one again");
+    assert!(!peer.hear(heartbeat(4, Stance::Active), at(1_001), None), "an older one");
+    begins_at(at(1_000) + t.late_after, |now| peer.liveness(now, &t) != Liveness::Alive);
+    begins_at(at(1_000) + t.lost_after, |now| peer.liveness(now, &t) == Liveness::Lost);
+    assert_eq!(peer.silence_from(), at(1_000));
+    assert!(peer.hear(heartbeat(6, Stance::Active), at(1_100), None));
+    ends_at(at(1_100) + t.lost_after, |now| peer.view(now, &t, patience) == View::Serves);
+    begins_at(at(1_100) + t.lost_after, |now| peer.view(now, &t, patience) == View::Silent);
+    peer.wake(at(5_000));
+    assert_eq!((peer.silence_from(), peer.settled_from()), (at(5_000), at(5_000)));
+}
+
+#[test]
+fn a_peer_that_echoes_nothing_is_believed_for_a_while() {
+    let t = timing();
+    let patience = Patience::settled(&t);
+    let mut peer = Peer::new(at(0));
+    assert!(peer.hear(heartbeat(1, Stance::Standby), at(1_000), None));
+    let heard_on = |peer: &Peer, now: Instant| {
+        let mut peer = peer.clone();
+        assert!(peer.hear(heartbeat(99, Stance::Standby), now, None));
+        peer.view(now, &t, patience)
+    };
+    let unechoed = at(1_000) + t.lost_after + (t.interval + t.delay) * 2;
+    begins_at(unechoed, |now| heard_on(&peer, now) == View::Silent);
+    assert!(peer.hear(heartbeat(2, Stance::Standby), at(1_010), Some(sent(at(1_005)))));
+    assert!(peer.hear(heartbeat(3, Stance::Standby), at(1_020), Some(sent(at(990)))));
+    assert_eq!(peer.echoed_at(), Some(at(1_005)), "the newest that it proved");
+    ends_at(at(1_005) + t.lost_after, |now| peer.two_way(now, &t));
+    ends_at(at(1_005) + t.lost_after, |now| heard_on(&peer, now) == View::Idle);
+    // A new life has echoed nothing yet.
+    let reborn = Heartbeat { session: Session(8), ..heartbeat(1, Stance::Standby) };
+    assert!(peer.hear(reborn, at(1_030), None));
+    assert_eq!(peer.echoed_at(), None);
+    assert!(peer.is_in(Session(8)) && !peer.is_in(Session(7)));
+    assert_eq!(peer.settled_from(), at(1_030));
+}
+
+#[test]
+fn idleness_counts_from_its_first_heartbeat_of_that_kind() {
+    let t = timing();
+    let mut peer = Peer::new(at(0));
+    let span = t.start_grace;
+    assert!(peer.hear(heartbeat(1, Stance::Joining), at(1_000), None));
+    assert!(peer.hear(heartbeat(2, Stance::Held), at(1_100), None));
+    begins_at(at(1_000) + span, |now| peer.idle_for(now, span));
+    let mut woken = peer.clone();
+    woken.wake(at(1_150));
+    begins_at(at(1_150) + span, |now| woken.idle_for(now, span));
+    assert!(peer.hear(heartbeat(3, Stance::Taking), at(1_200), None));
+    assert!(!peer.idle_for(at(99_000), span));
+
+    let failed = Health { database: Grade::Failed, network: Grade::Good, services: Grade::Good };
+    let down = |sequence| Heartbeat {
+        groups: vec![GroupReport { serving: false, health: failed, finds_peer_failed: false }],
+        ..heartbeat(sequence, Stance::Held)
+    };
+    assert!(peer.hear(down(4), at(2_000), None));
+    assert!(peer.hear(down(5), at(2_100), None));
+    begins_at(at(2_000) + span, |now| peer.database_lost_for(now, span));
+    assert!(peer.hear(heartbeat(6, Stance::Held), at(2_150), None));
+    assert!(!peer.database_lost_for(at(99_000), span), "it is not down now");
+    let log = Some(log(1, 10, None, &[]));
+    assert!(peer.hear(Heartbeat { log, ..down(7) }, at(2_160), None));
+    assert!(!peer.database_lost_for(at(99_000), span), "it came as far as to state a log");
+}
+
+fn log(timeline: u32, position: u64, branch: Option<Term>, forks: &[(u32, u64)]) -> Log {
+    let forks = forks.iter().map(|&(timeline, at)| Fork { timeline, at, branch: None }).collect();
+    Log { timeline, position, branch, forks, unfinished: false }
+}
+
+/// A primary that is in synchronous mode, with a replica that has flushed so much.
+fn primary(end: u64, flush: Option<u64>) -> DatabaseSeen {
+    DatabaseSeen {
+        at: at(0),
+        state: DatabaseState::Writable,
+        synchronous: Some(true),
+        log: Some(log(1, end, None, &[])),
+        streaming: false,
+        diverged: false,
+        replica: flush.map(|flush| Replica { flush, synchronous: true }),
+        system_id: Some(1),
+    }
+}
+
+fn sight(database: &DatabaseSeen) -> Sight<'_> {
+    Sight {
+        standby: true,
+        database,
+        excluded: false,
+        contested: false,
+        waits: true,
+        arbiter: ArbiterWord::None,
+    }
+}
+
+#[test]
+fn the_issuer_certifies_who_has_all_of_the_first_synchronous_end() {
+    let t = timing();
+    let begun = |flush: u64| {
+        let mut issuer = Issuer::new(at(0), true, &t);
+        issuer.turn(at(0), sight(&primary(1_000, Some(100))), &t);
+        assert!(!issuer.certifying());
+        issuer.turn(at(1), sight(&primary(5_000, Some(flush))), &t);
+        issuer
+    };
+    assert!(!begun(999).certifying());
+    let issuer = begun(1_000);
+    assert!(issuer.certifying() && !issuer.lone() && !issuer.wants_lone());
+    for (spoilt, certifies) in [
+        (Sight { excluded: true, ..sight(&primary(5_000, Some(2_000))) }, false),
+        (Sight { standby: false, ..sight(&primary(5_000, Some(2_000))) }, false),
+        (sight(&primary(5_000, None)), false),
+        (sight(&primary(5_000, Some(2_000))), true),
+    ] {
+        let mut issuer = issuer.clone();
+        issuer.turn(at(2), spoilt, &t);
+        assert_eq!(issuer.certifying(), certifies, "{spoilt:?}");
+    }
+    let mark = Issuer::new(at(0), true, &t);
+    let mut marked = mark.clone();
+    let database = primary(1_000, Some(1_000));
+    assert!(!marked.may_clear_exclusion(&database), "no end to reach was seen");
+    marked.turn(at(0), Sight { excluded: true, ..sight(&database) }, &t);
+    assert!(marked.may_clear_exclusion(&database));
+    assert!(!marked.may_clear_exclusion(&primary(1_000, Some(999))));
+}
+
+#[test]
+fn replication_that_stands_still_is_broken_with_its_stall() {
+    let t = timing();
+    let turned = |now: Instant, flush: u64, end: u64| {
+        let mut issuer = Issuer::new(at(0), true, &t);
+        issuer.turn(at(0), sight(&primary(500, Some(400))), &t);
+        issuer.turn(now, sight(&primary(end, Some(flush))), &t);
+        issuer
+    };
+    let stalled = at(0) + t.replication_stall;
+    begins_at(stalled, |now| turned(now, 400, 500).lone());
+    assert!(!turned(stalled, 401, 500).lone(), "it moves");
+    assert!(!turned(stalled, 400, 400).lone(), "it is at the end");
+    // Nothing is known of it: that counts as standing still as well.
+    let mut blind = Issuer::new(at(0), true, &t);
+    blind.turn(at(0), sight(&primary(500, None)), &t);
+    blind.turn(stalled.before(TICK), sight(&primary(500, None)), &t);
+    assert!(!blind.lone());
+    blind.turn(stalled, sight(&primary(500, None)), &t);
+    assert!(blind.lone());
+}
+
+#[test]
+fn a_lone_primary_waits_again_for_a_replica_that_has_been_steady() {
+    let t = timing();
+    const NEAR: u64 = 16 << 20;
+    let steady_from = |end: u64| {
+        let mut issuer = Issuer::new(at(0), true, &t);
+        issuer.turn(at(0), Sight { standby: false, ..sight(&primary(9, None)) }, &t);
+        assert!(issuer.lone());
+        issuer.turn(at(100), sight(&primary(end, Some(1))), &t);
+        move |now: Instant| {
+            let mut issuer = issuer.clone();
+            issuer.turn(now, sight(&primary(end, Some(2))), &t);
+            issuer.lone()
+        }
+    };
+    ends_at(at(600), steady_from(NEAR + 2));
+    assert!(steady_from(NEAR + 3)(at(9_000)), "too far behind");
+}
+
+#[test]
+fn nobody_acknowledges_alone_beside_a_certificate() {
+    let t = timing();
+    let alone = |issuer: &Issuer, now| {
+        let mut issuer = issuer.clone();
+        issuer.turn(now, Sight { standby: false, ..sight(&primary(9, None)) }, &t);
+        issuer.lone()
+    };
+    let mut issuer = Issuer::new(at(0), false, &t);
+    begins_at(at(0) + t.certificate, |now| alone(&issuer, now));
+    issuer.sent(4, at(100), true, &t);
+    assert_eq!(issuer.outstanding_until(), at(100) + t.certificate);
+    begins_at(at(100) + t.certificate, |now| alone(&issuer, now));
+    // It says that it holds none, and has heard the first heartbeat that certified no more.
+    issuer.sent(5, at(150), false, &t);
+    issuer.sent(6, at(160), false, &t);
+    let says = |certified, sequence| Heartbeat {
+        certified,
+        echo: Some(Echo { session: Session(1), sequence, age: Duration::ZERO }),
+        ..heartbeat(1, Stance::Standby)
+    };
+    for (certified, sequence, mine, ends) in [
+        (false, 4, true, false),
+        (true, 5, true, false),
+        (false, 5, false, false),
+        (false, 5, true, true),
+        (false, 6, true, true),
+    ] {
+        let mut issuer = issuer.clone();
+        issuer.hear(&says(certified, sequence), at(200), mine, true, &t);
+        assert_eq!(alone(&issuer, at(200)), ends, "{certified} {sequence} {mine}");
+        issuer.sent(7, at(210), true, &t);
+        assert!(!alone(&issuer, at(220)), "certified again");
+    }
+    // Under a witness or a fence time alone is not enough.
+    for (word, allowed) in [
+        (ArbiterWord::None, true),
+        (ArbiterWord::Awaited, false),
+        (ArbiterWord::OffAwaited, false),
+        (ArbiterWord::PeerExcluded, true),
+    ] {
+        let mut issuer = issuer.clone();
+        let database = primary(9, None);
+        let sight = Sight { standby: false, arbiter: word, ..sight(&database) };
+        issuer.turn(at(100) + t.certificate, sight, &t);
+        assert_eq!((issuer.lone(), issuer.wants_lone()), (allowed, !allowed), "{word:?}");
+    }
+    // While this node does not serve, the peer may have certified itself by a clean end.
+    for (certified, stance, until) in [
+        (true, Stance::Standby, at(700) + t.certificate),
+        (false, Stance::Active, at(700) + t.lost_after + t.certificate),
+        (false, Stance::Standby, at(100) + t.certificate),
+    ] {
+        let mut issuer = issuer.clone();
+        let ended = Heartbeat { certified, ..heartbeat(9, stance) };
+        issuer.hear(&ended, at(700), false, false, &t);
+        assert_eq!(issuer.outstanding_until(), until, "{certified} {stance:?}");
+    }
+}
+
+#[test]
+fn a_log_contains_its_prefix() {
+    let known = |counter| Some(Term { counter, node: NodeId::A });
+    let relation = |mine: &Log, theirs: &Log| (mine.relation(theirs), theirs.relation(mine));
+    let long = log(3, 900, known(3), &[(1, 100), (2, 500)]);
+    let same = (Relation::Equal, Relation::Equal);
+    let longer = (Relation::Longer, Relation::Shorter);
+    let apart = (Relation::Diverged, Relation::Diverged);
+    for (other, wanted) in [
+        (log(3, 900, known(3), &[(1, 100), (2, 500)]), same),
+        (log(3, 899, None, &[(1, 100), (2, 500)]), longer),
+        (log(3, 899, known(4), &[(1, 100), (2, 500)]), apart),
+        (log(2, 500, None, &[(1, 100)]), longer),
+        (log(2, 501, None, &[(1, 100)]), apart),
+        (log(2, 400, None, &[(1, 99)]), apart),
+        // What has scrolled out of the one says nothing against it, what is missing does.
+        (log(3, 899, known(3), &[(2, 500)]), (Relation::Longer, Relation::Shorter)),
+        (log(3, 899, known(3), &[(1, 100)]), longer),
+        (log(4, 950, known(4), &[(2, 500), (3, 900)]), (Relation::Shorter, Relation::Longer)),
+        (log(4, 950, known(4), &[(3, 899)]), apart),
+    ] {
+        assert_eq!(relation(&long, &other), wanted, "{other:?}");
+    }
+    let gap = log(3, 899, known(3), &[(1, 100), (2, 500)]);
+    let scrolled = log(3, 900, known(3), &[(2, 500)]);
+    assert_eq!(relation(&scrolled, &gap), longer);
+    let inside = log(3, 900, known(3), &[(1, 100), (4, 500)]);
+    assert_eq!(inside.relation(&gap), Relation::Diverged, "timeline 2 should be there");
+}
+
+#[test]
+fn branches_keep_the_newest_names() {
+    let term = |counter| Term { counter, node: NodeId::B };
+    let mut branches = Branches::NONE;
+    for timeline in 1..=12 {
+        branches = branches.with(timeline, term(u64::from(timeline)));
+    }
+    let kept: Vec<u32> = branches.iter().map(|(timeline, _)| timeline).collect();
+    assert_eq!(kept, (4..=12).collect::<Vec<u32>>());
+    assert_eq!((branches.name(3), branches.name(12)), (None, Some(term(12))));
+    let again = branches.with(11, term(99));
+    assert_eq!((again.name(11), again.name(12)), (Some(term(99)), None), "begun anew from there");
+    let told = Log {
+        forks: vec![Fork { timeline: 1, at: 5, branch: Some(term(1)) }],
+        ..log(2, 9, Some(term(2)), &[])
+    };
+    let of: Vec<(u32, Term)> = Branches::of(&told).iter().collect();
+    assert_eq!(of, [(1, term(1)), (2, term(2))]);
+}
+
+/// A side of the comparison that differs from the other in nothing but what a case says.
+struct Side {
+    node: NodeId,
+    log: Option<Log>,
+    served: u64,
+    system_id: Option<u64>,
+    leaves: bool,
+}
+
+fn side(node: NodeId) -> Side {
+    Side { node, log: Some(log(2, 500, None, &[])), served: 3, system_id: Some(1), leaves: false }
+}
+
+fn meet(mine: &Side, peer: &Side, database: bool, durability: Durability) -> [Comparison; 2] {
+    let term = |counter| Term { counter, node: NodeId::A };
+    let heartbeat = |side: &Side| Heartbeat {
+        node: side.node,
+        log: side.log.clone(),
+        served: term(side.served),
+        system_id: side.system_id,
+        promise: if side.leaves { Promise::Leaving } else { Promise::None },
+        ..heartbeat(1, Stance::Joining)
+    };
+    let judge = |side: &Side, other: &Side| {
+        let mine = Mine {
+            node: side.node,
+            database,
+            system_id: side.system_id,
+            log: side.log.as_ref(),
+            standing: Standing { lone: Term::ZERO, served: term(side.served) },
+            durability,
+        };
+        compare(&mine, &heartbeat(other))
+    };
+    [judge(mine, peer), judge(peer, mine)]
+}
+
+#[test]
+fn both_nodes_come_to_opposite_answers() {
+    use Comparison::{Lose, Unknown, Win};
+    let (a, b) = (side(NodeId::A), side(NodeId::B));
+    let strict = Durability::Strict;
+    assert_eq!(meet(&a, &b, true, strict), [Win, Lose], "all is equal: the lower id");
+    assert_eq!(meet(&a, &b, false, strict), [Win, Lose]);
+    let longer = Side { log: Some(log(2, 501, None, &[])), ..side(NodeId::B) };
+    assert_eq!(meet(&a, &longer, true, strict), [Lose, Win]);
+    let served = Side { served: 4, ..side(NodeId::B) };
+    assert_eq!(meet(&a, &served, false, strict), [Lose, Win], "without logs the served term");
+    assert_eq!(meet(&a, &served, true, strict), [Win, Lose], "a log comes before a term");
+    let other_branch =
+        Log { branch: Some(Term { counter: 9, node: NodeId::B }), ..log(2, 600, None, &[]) };
+    let my_branch =
+        Log { branch: Some(Term { counter: 9, node: NodeId::A }), ..log(2, 700, None, &[]) };
+    let apart = Side { log: Some(other_branch), ..side(NodeId::B) };
+    let mine = Side { log: Some(my_branch), ..side(NodeId::A) };
+    assert_eq!(meet(&mine, &apart, true, strict), [Win, Lose], "apart: the standing, then the id");
+    assert_eq!(meet(&mine, &Side { served: 4, ..apart }, true, strict), [Lose, Win]);
+    let unfinished =
+        |side: Side| Side { log: side.log.map(|log| Log { unfinished: true, ..log }), ..side };
+    assert_eq!(meet(&a, &unfinished(side(NodeId::B)), true, strict), [Win, Lose]);
+    assert_eq!(
+        meet(&unfinished(side(NodeId::A)), &unfinished(side(NodeId::B)), true, strict),
+        [Unknown; 2]
+    );
+    let stranger = Side { system_id: Some(2), ..side(NodeId::B) };
+    assert_eq!(meet(&a, &stranger, true, strict), [Unknown; 2]);
+    let without = Side { log: None, ..side(NodeId::B) };
+    assert_eq!(meet(&a, &without, true, strict), [Unknown; 2]);
+    // Who leaves never takes; the other may, if it may promote what it has.
+    let leaves =
+        |log_end| Side { leaves: true, log: Some(log(2, log_end, None, &[])), ..side(NodeId::A) };
+    for (end, durability, wanted) in [
+        (500, strict, Win),
+        (501, strict, Lose),
+        (501, Durability::Available, Win),
+        (501, Durability::Async, Win),
+    ] {
+        let told = meet(&b, &leaves(end), true, durability)[0];
+        assert_eq!(told, wanted, "{end} {durability:?}");
+    }
+    assert_eq!(meet(&b, &leaves(501), false, strict)[0], Win);
+}
+
+#[test]
+fn to_contain_is_to_be_as_long() {
+    let judge = |mine: Option<&Log>, theirs: Option<Log>, database| {
+        let peer = Heartbeat { log: theirs, ..heartbeat(1, Stance::Joining) };
+        let mine = Mine {
+            node: NodeId::A,
+            database,
+            system_id: None,
+            log: mine,
+            standing: Standing { lone: Term::ZERO, served: Term::ZERO },
+            durability: Durability::Strict,
+        };
+        (contains(&mine, &peer), contained(&mine, &peer))
+    };
+    let (short, long) = (log(1, 5, None, &[]), log(1, 6, None, &[]));
+    let (yes, no) = (Some(true), Some(false));
+    assert_eq!(judge(Some(&long), Some(short.clone()), true), (yes, no));
+    assert_eq!(judge(Some(&short), Some(long.clone()), true), (no, yes));
+    assert_eq!(judge(Some(&long), Some(long.clone()), true), (yes, yes));
+    assert_eq!(judge(None, Some(long), true), (None, None));
+    assert_eq!(judge(Some(&short), None, true), (None, None));
+    assert_eq!(judge(None, None, false), (yes, yes), "there is nothing to lack");
+}
