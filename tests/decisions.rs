@@ -11,6 +11,9 @@ use duotone::protocol::table::{print, table};
 #[path = "decisions/times.rs"]
 mod times;
 
+#[path = "decisions/nodes.rs"]
+mod nodes;
+
 #[path = "decisions/boundaries.rs"]
 mod boundaries;
 

@@ -25,15 +25,15 @@ use super::times::odd;
 const TICK: Duration = Duration::from_nanos(1);
 
 /// Without drift, so that the ends can be written down.
-fn timing() -> Timing {
+pub fn timing() -> Timing {
     Timing { drift_ppm: 0, ..odd() }
 }
 
-fn at(millis: u64) -> Instant {
+pub fn at(millis: u64) -> Instant {
     Instant::from_nanos(100_000_000_000) + Duration::from_millis(millis)
 }
 
-fn heartbeat(sequence: u64, stance: Stance) -> Heartbeat {
+pub fn heartbeat(sequence: u64, stance: Stance) -> Heartbeat {
     Heartbeat {
         node: NodeId::B,
         session: Session(7),
@@ -64,12 +64,12 @@ fn sent(left: Instant) -> Sent {
 }
 
 /// `is` holds from `begin` (if any) up to `end` and not at it.
-fn ends_at(end: Instant, is: impl Fn(Instant) -> bool) {
+pub fn ends_at(end: Instant, is: impl Fn(Instant) -> bool) {
     assert!(is(end.before(TICK)), "a nanosecond before its end");
     assert!(!is(end), "at its end");
 }
 
-fn begins_at(begin: Instant, is: impl Fn(Instant) -> bool) {
+pub fn begins_at(begin: Instant, is: impl Fn(Instant) -> bool) {
     ends_at(begin, |now| !is(now));
 }
 

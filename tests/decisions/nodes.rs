@@ -1,0 +1,197 @@
+//! One node, told everything to the nanosecond: what its status and its heartbeats make of it.
+
+use std::time::Duration;
+
+use duotone::protocol::action::Action;
+use duotone::protocol::arbiter::Arbitration;
+use duotone::protocol::durable::Durable;
+use duotone::protocol::event::{
+    Answerer, DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal,
+    ServicesSeen,
+};
+use duotone::protocol::health::Grade;
+use duotone::protocol::heartbeat::{Echo, Heartbeat, Promise, Stance};
+use duotone::protocol::identity::{GroupId, NodeId, Session};
+use duotone::protocol::lead::Authority;
+use duotone::protocol::moves::Policy;
+use duotone::protocol::node::{Durability, Node, Setup};
+use duotone::protocol::status::Status;
+use duotone::protocol::time::Instant;
+
+use super::boundaries::{at, begins_at, ends_at, heartbeat, timing};
+
+fn setup() -> Setup {
+    Setup {
+        me: NodeId::A,
+        session: Session(1),
+        timing: timing(),
+        durability: Durability::Strict,
+        database: true,
+        rejoin: true,
+        groups: 1,
+        refresh: None,
+        durable: Some(Durable::FRESH),
+        software: [0; 3],
+        config_hash: 0,
+        dark_standby: false,
+        references: true,
+        policy: Policy::DEFAULT,
+        arbitration: Arbitration::LAN,
+    }
+}
+
+struct Told {
+    node: Node,
+    /// The newest heartbeat that it sent, and when.
+    said: Option<(Heartbeat, Instant)>,
+}
+
+impl Told {
+    fn new(setup: Setup) -> Told {
+        Told { node: Node::new(setup, at(0)), said: None }
+    }
+
+    /// The event, and a turn.
+    fn hears(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut done = self.node.handle(now, event);
+        done.extend(self.node.handle(now, Event::Tick));
+        for action in &done {
+            if let Action::SendHeartbeat(heartbeat) = action {
+                self.said = Some((heartbeat.clone(), now));
+            }
+        }
+        done
+    }
+
+    fn lan(&mut self, now: Instant, seen: LanSeen) {
+        self.hears(now, Event::Lan { group: GroupId::MAIN, seen });
+    }
+
+    /// The peer, which has heard the newest that was said.
+    fn peer(&mut self, now: Instant, peer: Heartbeat) {
+        let (said, _) = self.said.as_ref().expect("it has spoken");
+        let echo = Echo { session: said.session, sequence: said.sequence, age: Duration::ZERO };
+        let heartbeat = Heartbeat { echo: Some(echo), ..peer };
+        self.hears(now, Event::HeartbeatReceived { heartbeat, at: now });
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        self.node.status(now)
+    }
+
+    /// Addresses and database are where a node that serves nothing has them.
+    fn at_rest(mut self) -> Told {
+        self.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent });
+        let seen = DatabaseSeen {
+            at: at(1),
+            state: DatabaseState::Standby,
+            synchronous: None,
+            log: None,
+            streaming: false,
+            diverged: false,
+            replica: None,
+            system_id: Some(1),
+        };
+        self.hears(at(2), Event::DatabaseSeen { ticket: None, seen });
+        self
+    }
+}
+
+#[test]
+fn what_is_shown_of_the_lan_is_not_older_than_five_seconds() {
+    let mut it = Told::new(setup());
+    it.lan(at(10), LanSeen::FloatingAnswered { at: at(10), by: Answerer::Foreign });
+    ends_at(at(5_010), |now| it.status(now).answered == Some(Answerer::Foreign));
+    it.lan(at(20), LanSeen::ReferenceAnswered { probed_at: at(15) });
+    ends_at(at(15) + timing().long_validity, |now| it.status(now).on_the_lan);
+    assert!(!it.status(at(30)).deaf);
+    it.lan(at(30), LanSeen::ProbeFailed { at: at(30) });
+    assert!(it.status(at(30)).deaf);
+}
+
+#[test]
+fn what_has_ended_is_shown_no_more() {
+    let t = timing();
+    let mut it = Told::new(setup()).at_rest();
+    let left = it.said.as_ref().expect("it has spoken").1;
+    let promise = Promise::For(t.lost_after);
+    it.peer(at(40), Heartbeat { promise, ..heartbeat(1, Stance::Joining) });
+    let end = left + (t.lost_after - t.release);
+    assert_eq!(it.status(at(41)).lease_ends, Some(end));
+    ends_at(end, |now| it.status(now).lease_ends.is_some());
+    assert!(!it.status(at(41)).peer_left && it.status(at(41)).two_way);
+    assert_eq!(it.status(at(41)).last_heard, Some(at(40)));
+    assert!(it.status(at(41)).witness.is_none() && it.status(at(41)).fence.is_none());
+
+    // It follows, and is certified from the newest heartbeat that the peer proves to have heard.
+    it.peer(at(60), heartbeat(2, Stance::Active));
+    assert_eq!(it.status(at(60)).authority, Authority::Standby);
+    let spoke = at(60) + t.interval;
+    it.hears(spoke, Event::Tick);
+    let certifying = Heartbeat { certifying: true, ..heartbeat(3, Stance::Active) };
+    it.peer(spoke + Duration::from_millis(5), certifying);
+    let status = it.status(spoke + Duration::from_millis(5));
+    assert!(!status.certifying && !status.lone);
+    let end = status.certificate_ends.expect("it is certified");
+    assert!(end > spoke && end <= spoke + Duration::from_millis(5) + t.certificate);
+    ends_at(end, |now| it.status(now).certificate_ends.is_some());
+}
+
+#[test]
+fn services_are_failed_when_the_ladder_has_had_its_time() {
+    let t = timing();
+    let grade = |it: &Told, now| it.status(now).groups[0].health.services;
+    let mut it = Told::new(setup());
+    assert_eq!(grade(&it, at(0)), Grade::Unknown);
+    let seen = |critical| {
+        let seen = ServicesSeen { goal: ServicesGoal::Standby, stopped: false, critical };
+        Event::ServicesSeen { group: GroupId::MAIN, seen }
+    };
+    it.hears(at(10), seen(Grade::Good));
+    assert_eq!(grade(&it, at(10)), Grade::Good);
+    it.hears(at(20), seen(Grade::Failed));
+    it.hears(at(70), seen(Grade::Failed));
+    assert_eq!(grade(&it, at(70)), Grade::Unknown);
+    begins_at(at(20) + t.critical_down, |now| grade(&it, now) == Grade::Failed);
+    it.hears(at(80), seen(Grade::Good));
+    assert_eq!(grade(&it, at(80)), Grade::Good);
+}
+
+#[test]
+fn a_database_that_is_down_has_failed_on_a_node_that_does_not_serve() {
+    let mut it = Told::new(setup()).at_rest();
+    let grade = |it: &Told| it.status(at(10)).groups[0].health.database;
+    assert_eq!(grade(&it), Grade::Good);
+    for (state, wanted) in [
+        (DatabaseState::Stopped, Grade::Failed),
+        (DatabaseState::Starting, Grade::Unknown),
+        (DatabaseState::Unknown, Grade::Unknown),
+        (DatabaseState::Writable, Grade::Good),
+    ] {
+        let mut seen = it.status(at(3)).database;
+        seen.state = state;
+        it.hears(at(5), Event::DatabaseSeen { ticket: None, seen });
+        assert_eq!(grade(&it), wanted, "{state:?}");
+    }
+    let without = Told::new(Setup { database: false, ..setup() });
+    assert_eq!(grade(&without), Grade::Good);
+}
+
+/// An order to do without the peer is for a node that does not hear it: who follows it forgets it,
+/// who joins or is held keeps it.
+#[test]
+fn an_order_to_do_without_the_peer_ends_when_it_is_followed() {
+    let mut it = Told::new(setup()).at_rest();
+    it.hears(at(10), Event::Operator(Order::TakeAnyway));
+    it.peer(at(20), heartbeat(1, Stance::Active));
+    assert_eq!(it.status(at(20)).authority, Authority::Standby);
+    let t = timing();
+    // The peer falls silent: a node without a certificate is held, whatever was ordered before.
+    let mut now = at(20);
+    while now < at(20) + t.lost_after * 20 {
+        now = now + Duration::from_millis(10);
+        it.lan(now, LanSeen::ReferenceAnswered { probed_at: now });
+        it.lan(now, LanSeen::FloatingProbed { at: now });
+    }
+    assert_eq!(it.status(now).authority, Authority::Held, "{}", it.status(now).why);
+}
