@@ -11,6 +11,9 @@ use duotone::protocol::table::{print, table};
 #[path = "decisions/times.rs"]
 mod times;
 
+#[path = "decisions/witness.rs"]
+mod witness;
+
 #[path = "decisions/nodes.rs"]
 mod nodes;
 
