@@ -19,6 +19,7 @@ mod database;
 #[path = "../expectations/databases.rs"]
 mod databases;
 mod dice;
+mod exact;
 mod exceptions;
 mod faults;
 mod fence;

@@ -1,0 +1,340 @@
+//! A node taken out of a settled pair and told everything by hand: what it decides at the nanosecond
+//! at which it may, and for how long each word of the peer keeps it from it.
+
+use std::time::Duration;
+
+use duotone::protocol::action::{Action, DatabaseDeed};
+use duotone::protocol::event::{
+    DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, Replica, ServicesGoal,
+    ServicesSeen,
+};
+use duotone::protocol::health::Grade;
+use duotone::protocol::heartbeat::{Echo, Heartbeat, Promise, Stance};
+use duotone::protocol::identity::{GroupId, NodeId};
+use duotone::protocol::lead::Authority;
+use duotone::protocol::moves::Hindrance;
+use duotone::protocol::node::Node;
+use duotone::protocol::time::Instant;
+use duotone::protocol::timing::Timing;
+
+use crate::clock::{MILLI, SECOND};
+use crate::dice::Dice;
+use crate::settings::Settings;
+use crate::trace::Trace;
+use crate::world::World;
+
+const TICK: Duration = Duration::from_nanos(1);
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[derive(Clone)]
+struct One {
+    node: Node,
+    now: Instant,
+    timing: Timing,
+    peer: Heartbeat,
+    /// What it said last, and when.
+    said: (Heartbeat, Instant),
+}
+
+impl One {
+    fn taken(host: NodeId) -> One {
+        let settings = Settings { eth0_path: false, ..Settings::plain() };
+        let timing = settings.timing;
+        let mut world = World::new(settings, Dice::fixed(), Trace::silent());
+        assert!(world.run_until_seen(20 * SECOND, World::settled));
+        world.run_until(world.now + 3 * SECOND + 7 * MILLI);
+        let active = if world.settled_on(NodeId::A) { NodeId::A } else { NodeId::B };
+        assert_eq!(active, NodeId::A, "the lower id of a new pair");
+        let it = &mut world.hosts[host.index()];
+        let now = it.clock.instant(world.now);
+        let node = *it.daemon.node.take().expect("its daemon runs");
+        let peer = node.status(now).peer_says.expect("it was heard");
+        let mut one = One { node, now, timing, said: (peer.clone(), now), peer };
+        // Until it speaks, so that it is known what the peer may echo.
+        let before = one.said.1;
+        while one.said.1 == before {
+            one.ticks(millis(5));
+        }
+        one
+    }
+
+    fn at(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        assert!(now >= self.now);
+        self.now = now;
+        let mut done = self.node.handle(now, event);
+        done.extend(self.node.handle(now, Event::Tick));
+        for action in &done {
+            if let Action::SendHeartbeat(heartbeat) = action {
+                self.said = (heartbeat.clone(), now);
+            }
+        }
+        done
+    }
+
+    fn event(&mut self, after: Duration, event: Event) -> Vec<Action> {
+        self.at(self.now + after, event)
+    }
+
+    fn ticks(&mut self, after: Duration) -> Vec<Action> {
+        self.event(after, Event::Tick)
+    }
+
+    /// The peer's next heartbeat, which echoes the newest that this node said.
+    fn hears(&mut self, after: Duration, change: impl FnOnce(&mut Heartbeat)) -> Vec<Action> {
+        let (said, _) = &self.said;
+        let echo = Echo { session: said.session, sequence: said.sequence, age: Duration::ZERO };
+        self.peer.sequence += 1;
+        let mut heartbeat = Heartbeat { echo: Some(echo), ..self.peer.clone() };
+        change(&mut heartbeat);
+        let at = self.now + after;
+        self.event(after, Event::HeartbeatReceived { heartbeat, at })
+    }
+
+    /// For so long, a heartbeat every few milliseconds.
+    fn hears_for(&mut self, span: Duration, change: impl Fn(&mut Heartbeat)) {
+        let end = self.now + span;
+        while self.now < end {
+            self.hears(millis(10).min(end.since(self.now)), &change);
+        }
+    }
+
+    fn sees(&mut self, change: impl FnOnce(&mut DatabaseSeen)) -> Vec<Action> {
+        let mut seen = self.node.status(self.now).database;
+        seen.at = self.now + TICK;
+        change(&mut seen);
+        self.event(TICK, Event::DatabaseSeen { ticket: None, seen })
+    }
+
+    /// Writable, with a standby that has everything.
+    fn works(&mut self) {
+        self.sees(|seen| {
+            (seen.state, seen.synchronous) = (DatabaseState::Writable, Some(true));
+            let end = seen.log.as_ref().map_or(0, |log| log.position);
+            seen.replica = Some(Replica { flush: end, synchronous: true });
+        });
+        self.event(TICK, Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Held });
+    }
+
+    /// The LAN's word keeps the role when the lease has ended.
+    fn reference(&mut self) {
+        let seen = LanSeen::ReferenceAnswered { probed_at: self.now };
+        self.event(Duration::ZERO, Event::Lan { group: GroupId::MAIN, seen });
+    }
+
+    fn authority(&self) -> Authority {
+        self.node.authority().0
+    }
+
+    fn hindrance(&self) -> Option<Hindrance> {
+        self.node.hindrance(self.now)
+    }
+}
+
+fn ends_at(end: Instant, is: impl Fn(Instant) -> bool) {
+    assert!(is(end.before(TICK)), "a nanosecond before its end");
+    assert!(!is(end), "at its end");
+}
+
+#[test]
+fn a_role_is_handed_over_only_while_nothing_hinders() {
+    let good = {
+        let mut one = One::taken(NodeId::A);
+        one.hears(millis(1), |_| {});
+        one
+    };
+    assert_eq!(good.authority(), Authority::Active);
+    assert_eq!(good.hindrance(), None);
+    assert_eq!(One::taken(NodeId::B).hindrance(), Some(Hindrance::NotActive));
+    type Change = fn(&mut Heartbeat);
+    let changes: [(Change, Hindrance); 4] = [
+        (|it| it.stance = Stance::Joining, Hindrance::PeerNotStandby),
+        (|it| it.certified = false, Hindrance::NotCertified),
+        (|it| it.promise = Promise::Leaving, Hindrance::PeerHasLeft),
+        // It leaves by an echo that proves nothing any more: what it says counts all the same.
+        (|it| (it.promise, it.echo) = (Promise::Leaving, None), Hindrance::PeerHasLeft),
+    ];
+    for (change, wanted) in changes {
+        let mut one = good.clone();
+        one.hears(millis(1), change);
+        assert_eq!(one.hindrance(), Some(wanted));
+    }
+    // One way: the lease ends first, and the peer is still heard and still echoed lately.
+    let mut one = good.clone();
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    while one.now + millis(10) < lease {
+        one.hears(millis(10), |it| it.echo = None);
+        one.reference();
+    }
+    let last = lease.since(one.now);
+    one.hears(last.saturating_sub(TICK), |it| it.echo = None);
+    assert_eq!(one.hindrance(), None);
+    one.ticks(TICK);
+    assert_eq!(one.hindrance(), Some(Hindrance::PeerNotHeard));
+
+    // What the standby lacks must be little.
+    let near = |behind: u64| {
+        let mut one = good.clone();
+        one.sees(|seen| {
+            let end = seen.log.as_mut().expect("a log");
+            end.position += 100 << 20;
+            seen.replica = Some(Replica { flush: end.position - behind, synchronous: true });
+        });
+        one.hindrance()
+    };
+    assert_eq!(near(16 << 20), None);
+    assert_eq!(near((16 << 20) + 1), Some(Hindrance::StandbyLags));
+}
+
+#[test]
+fn a_handover_that_was_broken_off_is_not_tried_again_at_once() {
+    let mut one = One::taken(NodeId::A);
+    one.hears(millis(1), |_| {});
+    one.event(millis(1), Event::Operator(Order::Switchover));
+    assert_eq!(one.authority(), Authority::Giving);
+    one.hears(millis(1), |it| it.stance = Stance::Held);
+    let broken_off = one.now;
+    assert_eq!(one.authority(), Authority::Active, "{}", one.node.authority().1);
+    one.works();
+    let pause = one.timing.critical_down.max(one.timing.lost_after * 8);
+    let until = broken_off + pause;
+    one.hears_for(until.since(one.now) - millis(20), |_| {});
+    assert_eq!(one.hindrance(), Some(Hindrance::JustBrokenOff));
+    one.hears(millis(10), |_| {});
+    let rest = one.clone();
+    ends_at(until, |now| rest.node.hindrance(now) == Some(Hindrance::JustBrokenOff));
+    assert_eq!(rest.node.hindrance(until), None);
+    // An order does not wait for it.
+    let mut again = rest.clone();
+    again.event(TICK, Event::Operator(Order::Switchover));
+    assert_eq!(again.authority(), Authority::Giving);
+    // And is forgotten soon where it cannot be obeyed.
+    let mut hindered = rest.clone();
+    hindered.hears(TICK, |it| it.certified = false);
+    hindered.event(TICK, Event::Operator(Order::Switchover));
+    assert_eq!(hindered.authority(), Authority::Active);
+    hindered.hears_for(hindered.timing.lost_after * 2 + TICK, |it| it.certified = false);
+    hindered.hears_for(millis(300), |_| {});
+    assert_eq!(hindered.authority(), Authority::Active);
+}
+
+#[test]
+fn an_address_is_announced_when_it_comes_and_not_whenever_it_is_seen() {
+    let announces = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::Announce { .. })).count()
+    };
+    let seen = |seen| Event::AddressesSeen { group: GroupId::MAIN, seen };
+    let mut one = One::taken(NodeId::A);
+    one.hears(millis(1), |_| {});
+    // How often, in the seconds after it was seen in that order.
+    let count = |one: &One, order: &[Presence]| {
+        let mut one = one.clone();
+        let mut many = 0;
+        for presence in order {
+            many += announces(&one.event(millis(1), seen(*presence)));
+        }
+        for _ in 0..600 {
+            let done = one.hears(millis(10), |_| {});
+            many += announces(&done);
+            for action in done {
+                if let Action::Announce { group } = action {
+                    many += announces(&one.event(TICK, Event::Announced { group, sent: true }));
+                }
+            }
+        }
+        many
+    };
+    let anew = count(&one, &[Presence::Absent, Presence::Held]);
+    assert!(anew >= 3, "{anew} times");
+    assert_eq!(count(&one, &[Presence::Held, Presence::Held]), count(&one, &[]));
+    assert!(count(&one, &[]) < anew);
+}
+
+#[test]
+fn what_the_standby_finds_counts_while_it_is_heard() {
+    let mut one = One::taken(NodeId::A);
+    let t = one.timing;
+    let finds = |it: &mut Heartbeat| it.groups[0].finds_peer_failed = true;
+    one.hears(millis(1), finds);
+    let since = one.now;
+    let lasts = t.critical_down.max(t.calm_period() * 2);
+    let failed = |one: &One, now| one.node.status(now).groups[0].health.services == Grade::Failed;
+    one.hears_for(lasts - millis(3), finds);
+    ends_at(since + lasts, |now| !failed(&one, now));
+    let mut silent = one.clone();
+    let end = silent.now + t.lost_after;
+    while silent.now < end.before(TICK) {
+        let step = millis(5).min(end.before(TICK).since(silent.now));
+        silent.reference();
+        silent.ticks(step);
+    }
+    assert_eq!(silent.authority(), Authority::Active);
+    assert!(failed(&silent, silent.now), "heard within lost_after");
+    silent.ticks(TICK);
+    assert!(!failed(&silent, silent.now + lasts), "the count begins anew");
+    let mut well = one.clone();
+    well.hears(millis(1), |_| {});
+    assert!(!failed(&well, well.now + millis(10)));
+}
+
+#[test]
+fn moves_by_itself_are_counted_over_their_span() {
+    let mut one = One::taken(NodeId::A);
+    one.works();
+    let policy = one.node.began().0.policy;
+    let services = |critical| {
+        let seen = ServicesSeen { goal: ServicesGoal::Serve, stopped: false, critical };
+        Event::ServicesSeen { group: GroupId::MAIN, seen }
+    };
+    // Fails, begins to hand over, and takes the role back: a move that was made.
+    let mut made = Vec::new();
+    for _ in 0..policy.moves {
+        one.event(millis(1), services(Grade::Failed));
+        for _ in 0..1_000 {
+            if one.authority() == Authority::Active {
+                one.hears(millis(10), |_| {});
+            }
+        }
+        assert_eq!(one.authority(), Authority::Giving, "{:?}", one.hindrance());
+        made.push(one.now);
+        one.hears(millis(1), |it| it.stance = Stance::Held);
+        assert_eq!(one.authority(), Authority::Active);
+        one.works();
+        one.event(millis(1), services(Grade::Good));
+        one.hears_for(Duration::from_secs(3), |_| {});
+    }
+    one.event(millis(1), services(Grade::Failed));
+    one.hears_for(Duration::from_secs(30), |_| {});
+    assert_eq!(one.authority(), Authority::Active, "no more moves within {:?}", policy.within);
+    // The first one is forgotten.
+    let free = made[0] + policy.within;
+    one.hears_for(free.since(one.now).saturating_sub(TICK), |_| {});
+    assert_eq!(one.authority(), Authority::Active);
+    one.hears(TICK, |_| {});
+    assert_eq!(one.authority(), Authority::Giving);
+}
+
+#[test]
+fn a_standby_asks_with_the_last_nanosecond_of_silence() {
+    let mut one = One::taken(NodeId::B);
+    one.hears(millis(1), |_| {});
+    let heard = one.now;
+    let t = one.timing;
+    one.at((heard + t.lost_after).before(TICK), Event::Tick);
+    assert_eq!(one.authority(), Authority::Standby);
+    one.ticks(TICK);
+    assert_eq!(one.authority(), Authority::Asking);
+    // The one who was silent is heard again.
+    one.hears(millis(1), |_| {});
+    assert_eq!(one.authority(), Authority::Standby);
+    let deeds = |actions: Vec<Action>| {
+        let deed = |action| match action {
+            Action::Database { deed, .. } => Some(deed),
+            _ => None,
+        };
+        actions.into_iter().filter_map(deed).collect::<Vec<DatabaseDeed>>()
+    };
+    assert_eq!(deeds(one.ticks(millis(1))), [], "it follows already");
+}
