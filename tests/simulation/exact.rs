@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use duotone::protocol::action::{Action, DatabaseDeed};
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{
-    DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, Replica, ServicesGoal,
-    ServicesSeen,
+    DatabaseSeen, DatabaseState, Event, LanSeen, Order, PeerPower, Presence, Replica, ServicesGoal,
+    ServicesSeen, Ticket,
 };
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Echo, Heartbeat, Promise, Stance};
@@ -16,6 +17,7 @@ use duotone::protocol::moves::Hindrance;
 use duotone::protocol::node::Node;
 use duotone::protocol::time::Instant;
 use duotone::protocol::timing::Timing;
+use duotone::protocol::witness::{Holder, Ledger, Refusal, Reply, Request, Verdict, Wish};
 
 use crate::clock::{MILLI, SECOND};
 use crate::dice::Dice;
@@ -41,7 +43,11 @@ struct One {
 
 impl One {
     fn taken(host: NodeId) -> One {
-        let settings = Settings { eth0_path: false, ..Settings::plain() };
+        One::taken_under(Arbitration::LAN, host)
+    }
+
+    fn taken_under(arbitration: Arbitration, host: NodeId) -> One {
+        let settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
         let timing = settings.timing;
         let mut world = World::new(settings, Dice::fixed(), Trace::silent());
         assert!(world.run_until_seen(20 * SECOND, World::settled));
@@ -124,6 +130,29 @@ impl One {
         self.event(Duration::ZERO, Event::Lan { group: GroupId::MAIN, seen });
     }
 
+    /// Nobody answers for the address, and the gateway does.
+    fn quiet_lan(&mut self) {
+        self.reference();
+        let seen = LanSeen::FloatingProbed { at: self.now };
+        self.event(Duration::ZERO, Event::Lan { group: GroupId::MAIN, seen });
+    }
+
+    /// Up to that time, on a quiet LAN without the peer; what was done at it.
+    fn alone_until(&mut self, end: Instant) -> Vec<Action> {
+        let mut done = Vec::new();
+        while self.now < end.before(TICK) {
+            let step = millis(5).min(end.before(TICK).since(self.now));
+            done.extend(self.ticks(step));
+            self.quiet_lan();
+        }
+        assert_eq!(power_off(&done), None, "before its time");
+        self.at(end, Event::Tick)
+    }
+
+    fn reports(&mut self, after: Duration, ticket: Ticket, power: PeerPower) -> Vec<Action> {
+        self.event(after, Event::FenceReported { ticket, power })
+    }
+
     fn authority(&self) -> Authority {
         self.node.authority().0
     }
@@ -131,6 +160,23 @@ impl One {
     fn hindrance(&self) -> Option<Hindrance> {
         self.node.hindrance(self.now)
     }
+}
+
+fn power_off(actions: &[Action]) -> Option<Ticket> {
+    actions.iter().find_map(|action| match action {
+        Action::PowerOffPeer { ticket } => Some(*ticket),
+        _ => None,
+    })
+}
+
+fn asked(actions: &[Action]) -> Vec<Request> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::AskWitness(request) => Some(*request),
+            _ => None,
+        })
+        .collect()
 }
 
 fn ends_at(end: Instant, is: impl Fn(Instant) -> bool) {
@@ -337,4 +383,181 @@ fn a_standby_asks_with_the_last_nanosecond_of_silence() {
         actions.into_iter().filter_map(deed).collect::<Vec<DatabaseDeed>>()
     };
     assert_eq!(deeds(one.ticks(millis(1))), [], "it follows already");
+}
+
+#[test]
+fn a_standby_orders_the_fence_after_its_delay_and_again_after_a_pause() {
+    let mut one = One::taken_under(Arbitration::FENCE, NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lost = one.now + t.lost_after;
+    assert_eq!(power_off(&one.alone_until(lost)), None);
+    assert_eq!(one.authority(), Authority::Asking);
+    let due = one.alone_until(lost + t.fence_delay);
+    let mut ticket = power_off(&due).expect("ordered at its time");
+    assert_eq!(one.authority(), Authority::Asking);
+    // Reports that help nothing: the pause doubles, four times.
+    for pauses in [1u32, 2, 4, 8, 16, 16] {
+        assert_eq!(
+            power_off(&one.reports(millis(20), Ticket(ticket.0 + 999), PeerPower::Off)),
+            None
+        );
+        assert!(one.node.status(one.now).fence.is_some_and(|fence| fence.off_since.is_none()));
+        one.reports(millis(20), ticket, PeerPower::Unknown);
+        let again = one.now + t.calm_period() * pauses;
+        let fence = one.node.status(one.now).fence.expect("a fence");
+        assert_eq!(fence.next_try, Some(again), "{pauses}");
+        ticket = power_off(&one.alone_until(again)).expect("ordered again");
+    }
+    // A report that never comes says nothing after twice the longest run.
+    let ordered = one.now;
+    assert_eq!(one.node.status(one.now).fence.and_then(|it| it.pending_since), Some(ordered));
+    let mut overdue = one.clone();
+    overdue.alone_until(ordered + t.fence * 2);
+    let fence = overdue.node.status(overdue.now).fence.expect("a fence");
+    assert_eq!((fence.pending_since, fence.failures), (None, 7));
+    let mut early = one.clone();
+    early.alone_until((ordered + t.fence * 2).before(TICK));
+    assert!(early.node.status(early.now).fence.is_some_and(|it| it.pending_since.is_some()));
+
+    one.reports(millis(20), ticket, PeerPower::Off);
+    let off = one.now;
+    let fence = one.node.status(off).fence.expect("a fence");
+    assert_eq!((fence.off_since, fence.failures, fence.next_try), (Some(off), 0, None));
+    assert_eq!(one.authority(), Authority::Taking);
+    // What was under way is heard for a delay; after that the report was a lie.
+    let lies = |after: Duration| {
+        let mut one = one.clone();
+        one.hears(after, |_| {});
+        one.node.status(one.now).fence.is_some_and(|fence| fence.lied_at.is_some())
+    };
+    assert!(!lies(t.delay) && lies(t.delay + TICK));
+    // A new life was switched on by somebody.
+    let mut reborn = one.clone();
+    reborn.hears(t.delay + TICK, |it| it.session.0 += 1);
+    let fence = reborn.node.status(reborn.now).fence.expect("a fence");
+    assert_eq!((fence.off_since, fence.lied_at, fence.failures), (None, None, 0));
+    assert_eq!(fence.reported, Some((off, PeerPower::Off)), "for people");
+}
+
+#[test]
+fn an_active_node_orders_the_fence_when_the_peer_has_proved_nothing() {
+    let mut one = One::taken_under(Arbitration::FENCE, NodeId::A);
+    let t = one.timing;
+    let echoed = one.said.1;
+    one.hears(millis(1), |_| {});
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    let due = echoed + t.unechoed_after();
+    assert!(due > lease);
+    let ordered = one.clone().alone_until(due);
+    assert!(power_off(&ordered).is_some());
+    // Not where its own LAN does not answer.
+    let mut cut = one.clone();
+    while cut.now < due + Duration::from_secs(2) {
+        assert_eq!(power_off(&cut.ticks(millis(5))), None);
+    }
+    // Nor when the peer has left.
+    let mut left = one.clone();
+    left.hears(millis(1), |it| it.promise = Promise::Leaving);
+    assert_eq!(power_off(&left.alone_until(due + Duration::from_secs(2))), None);
+    assert_eq!(left.authority(), Authority::Active);
+    // A peer that has just begun a new life is not shot.
+    let mut reborn = one.clone();
+    reborn.hears(millis(100), |it| {
+        it.session.0 += 1;
+        it.echo = None;
+    });
+    let settled = reborn.now + t.lost_after;
+    assert!(settled > lease);
+    assert!(power_off(&reborn.alone_until(settled)).is_some());
+}
+
+fn reply(request: &Request, verdict: Verdict, holder: NodeId) -> Event {
+    let ledger = Ledger {
+        holder: Some(Holder {
+            node: holder,
+            term: request.term,
+            grant: request.grant,
+            released: false,
+        }),
+        excluded: None,
+    };
+    Event::WitnessReplied {
+        reply: Reply {
+            node: request.node,
+            session: request.session,
+            sequence: request.sequence,
+            ticket: request.ticket,
+            verdict,
+            ledger,
+        },
+    }
+}
+
+#[test]
+fn a_grant_counts_from_its_question_and_no_longer() {
+    let mut one = One::taken_under(Arbitration::WITNESS, NodeId::A);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let heard = one.now;
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    // At the latest at the silence that warns it asks to hold the role.
+    let wants = |request: &&Request| matches!(request.wish, Wish::Grant { .. });
+    let mut first = None;
+    while first.is_none() {
+        assert!(one.now <= heard + t.late_after, "not asked when late");
+        one.quiet_lan();
+        first = asked(&one.ticks(millis(1))).iter().find(wants).copied();
+    }
+    let first = first.expect("just asked");
+    let left = one.now;
+    assert!(left < lease);
+    let done = reply(&first, Verdict::Done, NodeId::A);
+    let granted = {
+        let mut one = one.clone();
+        one.event(millis(3), done.clone());
+        one
+    };
+    let end = left + t.grant_usable();
+    assert_eq!(granted.node.status(granted.now).witness.and_then(|it| it.grant_ends), Some(end));
+    // It asks again at its period, and goes on while the answers come.
+    let mut renewing = granted.clone();
+    let mut many = 0;
+    while renewing.now < lease + Duration::from_secs(3) {
+        renewing.quiet_lan();
+        for request in asked(&renewing.ticks(millis(2))).iter().filter(wants) {
+            many += 1;
+            renewing.event(millis(1), reply(request, Verdict::Done, NodeId::A));
+        }
+    }
+    assert_eq!(renewing.authority(), Authority::Active);
+    let about = 3_000 / t.grant_renewal.as_millis() as u32;
+    assert!((about / 2..=about + 8).contains(&many), "{many} renewals, not about {about}");
+    // Without further answers it serves to the last nanosecond of the grant, and not at its end.
+    let last = |mut one: One, end: Instant| {
+        let before = {
+            let mut one = one.clone();
+            one.alone_until(end.before(TICK));
+            one.authority()
+        };
+        one.alone_until(end);
+        (before, one.authority())
+    };
+    assert!(end > lease);
+    let (before, after) = last(granted.clone(), end);
+    assert_eq!(before, Authority::Active);
+    assert_ne!(after, Authority::Active);
+    // An answer to an older question than the newest answered changes nothing, a refusal all.
+    let refused = reply(&first, Verdict::Refused(Refusal::HeldByPeer), NodeId::B);
+    let mut refused_at_once = one.clone();
+    refused_at_once.event(millis(3), refused);
+    let (before, after) = last(refused_at_once, lease);
+    assert_eq!(before, Authority::Active);
+    assert_ne!(after, Authority::Active, "the lease alone");
+    // What answers nobody's question is not heard.
+    let mut stranger = first;
+    stranger.sequence += 500;
+    let mut one = one;
+    one.event(millis(3), reply(&stranger, Verdict::Done, NodeId::A));
+    assert_eq!(one.node.status(one.now).witness.and_then(|it| it.grant_ends), None);
 }
