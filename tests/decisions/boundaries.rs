@@ -14,6 +14,7 @@ use duotone::protocol::identity::{NodeId, Session, Term};
 use duotone::protocol::lead::Comparison;
 use duotone::protocol::lease::Lease;
 use duotone::protocol::log::{Branches, Fork, Log, Relation};
+use duotone::protocol::moves::Hindrance;
 use duotone::protocol::node::Durability;
 use duotone::protocol::peer::{Liveness, Patience, Peer, View};
 use duotone::protocol::sent::{Sent, SentLog};
@@ -642,4 +643,31 @@ fn to_contain_is_to_be_as_long() {
     assert_eq!(judge(None, Some(long), true), (None, None));
     assert_eq!(judge(Some(&short), None, true), (None, None));
     assert_eq!(judge(None, None, false), (yes, yes), "there is nothing to lack");
+}
+
+#[test]
+fn time_neither_wraps_nor_goes_below_zero() {
+    let end = Instant::from_nanos(u64::MAX);
+    assert_eq!(Instant::from_nanos(5) + Duration::MAX, end);
+    assert_eq!(Instant::from_nanos(5) + Duration::from_nanos(u64::MAX), end);
+    assert_eq!(Instant::from_nanos(5) + Duration::from_nanos(7), Instant::from_nanos(12));
+    assert_eq!(Instant::from_nanos(5).before(Duration::from_nanos(7)), Instant::ZERO);
+    assert_eq!(Instant::from_nanos(5).since(Instant::from_nanos(7)), Duration::ZERO);
+}
+
+#[test]
+fn every_hindrance_is_told_in_words_of_its_own() {
+    let all = [
+        Hindrance::NotActive,
+        Hindrance::PeerNotHeard,
+        Hindrance::PeerHasLeft,
+        Hindrance::PeerNotStandby,
+        Hindrance::NotCertified,
+        Hindrance::StandbyLags,
+        Hindrance::JustBrokenOff,
+    ];
+    let words: std::collections::BTreeSet<String> =
+        all.iter().map(|hindrance| hindrance.to_string()).collect();
+    assert_eq!(words.len(), all.len());
+    assert!(words.iter().all(|words| words.len() > 10), "{words:?}");
 }

@@ -561,3 +561,101 @@ fn a_grant_counts_from_its_question_and_no_longer() {
     one.event(millis(3), reply(&stranger, Verdict::Done, NodeId::A));
     assert_eq!(one.node.status(one.now).witness.and_then(|it| it.grant_ends), None);
 }
+
+#[test]
+fn who_may_be_off_the_lan_itself_finds_nothing_wrong_with_the_peer() {
+    let mut one = One::taken(NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let grade = Grade::Failed;
+    one.event(TICK, Event::RemoteChecked { group: GroupId::MAIN, grade });
+    let asks = |actions: &[Action]| {
+        actions.iter().any(|action| matches!(action, Action::ProbeLan { references: true, .. }))
+    };
+    let mut many = 0;
+    while !asks(&one.hears(millis(10), |_| {})) {
+        many += 1;
+        assert!(many < 600, "a standby asks its references now and then");
+        one.reference();
+    }
+    let finds = |now| one.node.status(now).groups[0].finds_peer_failed;
+    ends_at(one.now + t.probe_interval * 2, finds);
+    let mut answered = one.clone();
+    answered.reference();
+    assert!(answered.node.status(one.now + t.probe_interval * 9).groups[0].finds_peer_failed);
+}
+
+#[test]
+fn a_turn_that_comes_too_late_begins_every_window_anew() {
+    let mut one = One::taken(NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lost = one.now + t.lost_after;
+    one.alone_until(lost.before(millis(60)));
+    // When it takes the role, if its next turn comes so late.
+    let taken = |late: Duration| {
+        let mut one = one.clone();
+        one.at(one.node.next_deadline() + late, Event::Tick);
+        while one.authority() != Authority::Taking {
+            assert!(one.now < lost + Duration::from_secs(5));
+            one.quiet_lan();
+            one.ticks(millis(1));
+        }
+        one.now
+    };
+    let (in_time, late) = (taken(t.delay), taken(t.delay + TICK));
+    assert!(late > in_time + millis(20), "{late:?} after {in_time:?}");
+}
+
+#[test]
+fn a_standby_does_not_wait_for_a_peer_that_has_left() {
+    let hears = |promise| {
+        let mut one = One::taken(NodeId::B);
+        one.hears(millis(1), |it| (it.stance, it.promise) = (Stance::Held, promise));
+        one.authority()
+    };
+    assert_eq!(hears(Promise::None), Authority::Standby);
+    assert_ne!(hears(Promise::Leaving), Authority::Standby);
+}
+
+#[test]
+fn the_lans_word_lasts_as_long_as_its_reference() {
+    let mut one = One::taken(NodeId::A);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    // Until when it serves if the gateway has answered for the last time at about that time.
+    let serves_until = |last: Instant| {
+        let mut one = one.clone();
+        let mut answered = one.now;
+        let mut served = one.now;
+        while one.authority() == Authority::Active {
+            if one.now <= last {
+                one.reference();
+                answered = one.now;
+            }
+            served = one.now;
+            one.ticks(Duration::from_micros(100));
+            assert!(one.now < last + Duration::from_secs(5));
+        }
+        served.since(answered)
+    };
+    let grain = Duration::from_micros(200);
+    let short = serves_until(lease + millis(20));
+    assert!(short <= t.short_validity && short + grain > t.short_validity, "{short:?}");
+    let settled = lease + t.short_validity_for + millis(20);
+    let long = serves_until(settled);
+    assert!(long <= t.long_validity && long + grain > t.long_validity, "{long:?}");
+    // And only beside an address that it has: without one it is a taker's for the asking.
+    let mut bare = one.clone();
+    let lost = Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent };
+    bare.event(TICK, lost);
+    let mut served = bare.now;
+    while bare.authority() == Authority::Active {
+        bare.reference();
+        served = bare.now;
+        bare.ticks(millis(1));
+        assert!(served < lease + Duration::from_secs(5));
+    }
+    assert!(served < lease + t.long_window, "{served:?} against {lease:?}");
+}
