@@ -17,6 +17,12 @@ mod witness;
 #[path = "decisions/nodes.rs"]
 mod nodes;
 
+#[path = "decisions/issuer.rs"]
+mod issuer;
+
+#[path = "decisions/logs.rs"]
+mod logs;
+
 #[path = "decisions/boundaries.rs"]
 mod boundaries;
 

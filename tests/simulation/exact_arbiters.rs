@@ -1,0 +1,275 @@
+//! The same of the arbiters' words: what is asked when, and how long an answer lasts.
+
+use crate::one::{One, TICK, asked, ends_at, millis, power_off};
+use duotone::protocol::action::Action;
+use duotone::protocol::arbiter::Arbitration;
+use duotone::protocol::event::{Event, PeerPower, Presence, Ticket};
+use duotone::protocol::health::Grade;
+use duotone::protocol::heartbeat::Promise;
+use duotone::protocol::identity::{GroupId, NodeId};
+use duotone::protocol::lead::Authority;
+use duotone::protocol::time::Instant;
+use duotone::protocol::witness::{Holder, Ledger, Refusal, Reply, Request, Verdict, Wish};
+use std::time::Duration;
+
+#[test]
+fn a_standby_orders_the_fence_after_its_delay_and_again_after_a_pause() {
+    let mut one = One::taken_under(Arbitration::FENCE, NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lost = one.now + t.lost_after;
+    assert_eq!(power_off(&one.alone_until(lost)), None);
+    assert_eq!(one.authority(), Authority::Asking);
+    let due = one.alone_until(lost + t.fence_delay);
+    let mut ticket = power_off(&due).expect("ordered at its time");
+    assert_eq!(one.authority(), Authority::Asking);
+    // Reports that help nothing: the pause doubles, four times.
+    for pauses in [1u32, 2, 4, 8, 16, 16] {
+        assert_eq!(
+            power_off(&one.reports(millis(20), Ticket(ticket.0 + 999), PeerPower::Off)),
+            None
+        );
+        assert!(one.node.status(one.now).fence.is_some_and(|fence| fence.off_since.is_none()));
+        one.reports(millis(20), ticket, PeerPower::Unknown);
+        let again = one.now + t.calm_period() * pauses;
+        let fence = one.node.status(one.now).fence.expect("a fence");
+        assert_eq!(fence.next_try, Some(again), "{pauses}");
+        ticket = power_off(&one.alone_until(again)).expect("ordered again");
+    }
+    // A report that never comes says nothing after twice the longest run.
+    let ordered = one.now;
+    assert_eq!(one.node.status(one.now).fence.and_then(|it| it.pending_since), Some(ordered));
+    let mut overdue = one.clone();
+    overdue.alone_until(ordered + t.fence * 2);
+    let fence = overdue.node.status(overdue.now).fence.expect("a fence");
+    assert_eq!((fence.pending_since, fence.failures), (None, 7));
+    let mut early = one.clone();
+    early.alone_until((ordered + t.fence * 2).before(TICK));
+    assert!(early.node.status(early.now).fence.is_some_and(|it| it.pending_since.is_some()));
+
+    one.reports(millis(20), ticket, PeerPower::Off);
+    let off = one.now;
+    let fence = one.node.status(off).fence.expect("a fence");
+    assert_eq!((fence.off_since, fence.failures, fence.next_try), (Some(off), 0, None));
+    assert_eq!(one.authority(), Authority::Taking);
+    // What was under way is heard for a delay; after that the report was a lie.
+    let lies = |after: Duration| {
+        let mut one = one.clone();
+        one.hears(after, |_| {});
+        one.node.status(one.now).fence.is_some_and(|fence| fence.lied_at.is_some())
+    };
+    assert!(!lies(t.delay) && lies(t.delay + TICK));
+    // A new life was switched on by somebody.
+    let mut reborn = one.clone();
+    reborn.hears(t.delay + TICK, |it| it.session.0 += 1);
+    let fence = reborn.node.status(reborn.now).fence.expect("a fence");
+    assert_eq!((fence.off_since, fence.lied_at, fence.failures), (None, None, 0));
+    assert_eq!(fence.reported, Some((off, PeerPower::Off)), "for people");
+}
+
+#[test]
+fn an_active_node_orders_the_fence_when_the_peer_has_proved_nothing() {
+    let mut one = One::taken_under(Arbitration::FENCE, NodeId::A);
+    let t = one.timing;
+    let echoed = one.said.1;
+    one.hears(millis(1), |_| {});
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    let due = echoed + t.unechoed_after();
+    assert!(due > lease);
+    let ordered = one.clone().alone_until(due);
+    assert!(power_off(&ordered).is_some());
+    // Not where its own LAN does not answer.
+    let mut cut = one.clone();
+    while cut.now < due + Duration::from_secs(2) {
+        assert_eq!(power_off(&cut.ticks(millis(5))), None);
+    }
+    // Nor when the peer has left.
+    let mut left = one.clone();
+    left.hears(millis(1), |it| it.promise = Promise::Leaving);
+    assert_eq!(power_off(&left.alone_until(due + Duration::from_secs(2))), None);
+    assert_eq!(left.authority(), Authority::Active);
+    // A peer that has just begun a new life is not shot.
+    let mut reborn = one.clone();
+    reborn.hears(millis(100), |it| {
+        it.session.0 += 1;
+        it.echo = None;
+    });
+    let settled = reborn.now + t.lost_after;
+    assert!(settled > lease);
+    assert!(power_off(&reborn.alone_until(settled)).is_some());
+}
+
+fn reply(request: &Request, verdict: Verdict, holder: NodeId) -> Event {
+    let ledger = Ledger {
+        holder: Some(Holder {
+            node: holder,
+            term: request.term,
+            grant: request.grant,
+            released: false,
+        }),
+        excluded: None,
+    };
+    Event::WitnessReplied {
+        reply: Reply {
+            node: request.node,
+            session: request.session,
+            sequence: request.sequence,
+            ticket: request.ticket,
+            verdict,
+            ledger,
+        },
+    }
+}
+
+#[test]
+fn a_grant_counts_from_its_question_and_no_longer() {
+    let mut one = One::taken_under(Arbitration::WITNESS, NodeId::A);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let heard = one.now;
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    // At the latest at the silence that warns it asks to hold the role.
+    let wants = |request: &&Request| matches!(request.wish, Wish::Grant { .. });
+    let mut first = None;
+    while first.is_none() {
+        assert!(one.now <= heard + t.late_after, "not asked when late");
+        one.quiet_lan();
+        first = asked(&one.ticks(millis(1))).iter().find(wants).copied();
+    }
+    let first = first.expect("just asked");
+    let left = one.now;
+    assert!(left < lease);
+    let done = reply(&first, Verdict::Done, NodeId::A);
+    let granted = {
+        let mut one = one.clone();
+        one.event(millis(3), done.clone());
+        one
+    };
+    let end = left + t.grant_usable();
+    assert_eq!(granted.node.status(granted.now).witness.and_then(|it| it.grant_ends), Some(end));
+    // It asks again at its period, and goes on while the answers come.
+    let mut renewing = granted.clone();
+    let mut many = 0;
+    while renewing.now < lease + Duration::from_secs(3) {
+        renewing.quiet_lan();
+        for request in asked(&renewing.ticks(millis(2))).iter().filter(wants) {
+            many += 1;
+            renewing.event(millis(1), reply(request, Verdict::Done, NodeId::A));
+        }
+    }
+    assert_eq!(renewing.authority(), Authority::Active);
+    let about = 3_000 / t.grant_renewal.as_millis() as u32;
+    assert!((about / 2..=about + 8).contains(&many), "{many} renewals, not about {about}");
+    // Without further answers it serves to the last nanosecond of the grant, and not at its end.
+    let last = |mut one: One, end: Instant| {
+        let before = {
+            let mut one = one.clone();
+            one.alone_until(end.before(TICK));
+            one.authority()
+        };
+        one.alone_until(end);
+        (before, one.authority())
+    };
+    assert!(end > lease);
+    let (before, after) = last(granted.clone(), end);
+    assert_eq!(before, Authority::Active);
+    assert_ne!(after, Authority::Active);
+    // An answer to an older question than the newest answered changes nothing, a refusal all.
+    let refused = reply(&first, Verdict::Refused(Refusal::HeldByPeer), NodeId::B);
+    let mut refused_at_once = one.clone();
+    refused_at_once.event(millis(3), refused);
+    let (before, after) = last(refused_at_once, lease);
+    assert_eq!(before, Authority::Active);
+    assert_ne!(after, Authority::Active, "the lease alone");
+    // What answers nobody's question is not heard.
+    let mut stranger = first;
+    stranger.sequence += 500;
+    let mut one = one;
+    one.event(millis(3), reply(&stranger, Verdict::Done, NodeId::A));
+    assert_eq!(one.node.status(one.now).witness.and_then(|it| it.grant_ends), None);
+}
+#[test]
+fn who_may_be_off_the_lan_itself_finds_nothing_wrong_with_the_peer() {
+    let mut one = One::taken(NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let grade = Grade::Failed;
+    one.event(TICK, Event::RemoteChecked { group: GroupId::MAIN, grade });
+    let asks = |actions: &[Action]| {
+        actions.iter().any(|action| matches!(action, Action::ProbeLan { references: true, .. }))
+    };
+    let mut many = 0;
+    while !asks(&one.hears(millis(10), |_| {})) {
+        many += 1;
+        assert!(many < 600, "a standby asks its references now and then");
+        one.reference();
+    }
+    let finds = |now| one.node.status(now).groups[0].finds_peer_failed;
+    ends_at(one.now + t.probe_interval * 2, finds);
+    let mut answered = one.clone();
+    answered.reference();
+    assert!(answered.node.status(one.now + t.probe_interval * 9).groups[0].finds_peer_failed);
+}
+
+#[test]
+fn a_turn_that_comes_too_late_begins_every_window_anew() {
+    let mut one = One::taken(NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lost = one.now + t.lost_after;
+    one.alone_until(lost.before(millis(60)));
+    // When it takes the role, if its next turn comes so late.
+    let taken = |late: Duration| {
+        let mut one = one.clone();
+        one.at(one.node.next_deadline() + late, Event::Tick);
+        while one.authority() != Authority::Taking {
+            assert!(one.now < lost + Duration::from_secs(5));
+            one.quiet_lan();
+            one.ticks(millis(1));
+        }
+        one.now
+    };
+    let (in_time, late) = (taken(t.delay), taken(t.delay + TICK));
+    assert!(late > in_time + millis(20), "{late:?} after {in_time:?}");
+}
+#[test]
+fn the_lans_word_lasts_as_long_as_its_reference() {
+    let mut one = One::taken(NodeId::A);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let lease = one.node.status(one.now).lease_ends.expect("a lease");
+    // Until when it serves if the gateway has answered for the last time at about that time.
+    let serves_until = |last: Instant| {
+        let mut one = one.clone();
+        let mut answered = one.now;
+        let mut served = one.now;
+        while one.authority() == Authority::Active {
+            if one.now <= last {
+                one.reference();
+                answered = one.now;
+            }
+            served = one.now;
+            one.ticks(Duration::from_micros(100));
+            assert!(one.now < last + Duration::from_secs(5));
+        }
+        served.since(answered)
+    };
+    let grain = Duration::from_micros(200);
+    let short = serves_until(lease + millis(20));
+    assert!(short <= t.short_validity && short + grain > t.short_validity, "{short:?}");
+    let settled = lease + t.short_validity_for + millis(20);
+    let long = serves_until(settled);
+    assert!(long <= t.long_validity && long + grain > t.long_validity, "{long:?}");
+    // And only beside an address that it has: without one it is a taker's for the asking.
+    let mut bare = one.clone();
+    let lost = Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent };
+    bare.event(TICK, lost);
+    let mut served = bare.now;
+    while bare.authority() == Authority::Active {
+        bare.reference();
+        served = bare.now;
+        bare.ticks(millis(1));
+        assert!(served < lease + Duration::from_secs(5));
+    }
+    assert!(served < lease + t.long_window, "{served:?} against {lease:?}");
+}
