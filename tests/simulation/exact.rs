@@ -1,7 +1,8 @@
 //! What a node decides at the nanosecond at which it may, and for how long each word of the peer keeps
 //! it from it.
 
-use crate::one::{One, TICK, ends_at, millis};
+use std::time::Duration;
+
 use duotone::protocol::action::{Action, DatabaseDeed};
 use duotone::protocol::event::{Event, Order, Presence, Replica, ServicesGoal, ServicesSeen};
 use duotone::protocol::health::Grade;
@@ -9,7 +10,8 @@ use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
 use duotone::protocol::identity::{GroupId, NodeId};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::moves::Hindrance;
-use std::time::Duration;
+
+use crate::one::{One, TICK, ends_at, millis};
 
 #[test]
 fn a_role_is_handed_over_only_while_nothing_hinders() {

@@ -1,6 +1,7 @@
 //! The same of the arbiters' words: what is asked when, and how long an answer lasts.
 
-use crate::one::{One, TICK, asked, ends_at, millis, power_off};
+use std::time::Duration;
+
 use duotone::protocol::action::Action;
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{Event, PeerPower, Presence, Ticket};
@@ -10,7 +11,8 @@ use duotone::protocol::identity::{GroupId, NodeId};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::time::Instant;
 use duotone::protocol::witness::{Holder, Ledger, Refusal, Reply, Request, Verdict, Wish};
-use std::time::Duration;
+
+use crate::one::{One, TICK, asked, ends_at, millis, power_off};
 
 #[test]
 fn a_standby_orders_the_fence_after_its_delay_and_again_after_a_pause() {

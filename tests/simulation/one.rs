@@ -1,10 +1,7 @@
 //! A node taken out of a settled pair, told everything by hand.
 
-use crate::clock::{MILLI, SECOND};
-use crate::dice::Dice;
-use crate::settings::Settings;
-use crate::trace::Trace;
-use crate::world::World;
+use std::time::Duration;
+
 use duotone::protocol::action::Action;
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{
@@ -18,7 +15,12 @@ use duotone::protocol::node::Node;
 use duotone::protocol::time::Instant;
 use duotone::protocol::timing::Timing;
 use duotone::protocol::witness::Request;
-use std::time::Duration;
+
+use crate::clock::{MILLI, SECOND};
+use crate::dice::Dice;
+use crate::settings::Settings;
+use crate::trace::Trace;
+use crate::world::World;
 
 pub const TICK: Duration = Duration::from_nanos(1);
 
