@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use duotone::protocol::action::Action;
+use duotone::protocol::action::{Action, DatabaseDeed};
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::durable::Durable;
 use duotone::protocol::event::{
     Answerer, DatabaseSeen, DatabaseState, Event, LanSeen, Order, Presence, ServicesGoal,
-    ServicesSeen,
+    ServicesSeen, Ticket,
 };
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Echo, Heartbeat, Promise, Stance};
@@ -194,4 +194,134 @@ fn an_order_to_do_without_the_peer_ends_when_it_is_followed() {
         it.lan(now, LanSeen::FloatingProbed { at: now });
     }
     assert_eq!(it.status(now).authority, Authority::Held, "{}", it.status(now).why);
+}
+
+/// The same order, given to a node that follows nobody, is kept while the peer is heard.
+#[test]
+fn an_order_to_do_without_the_peer_is_kept_by_who_joins() {
+    let t = timing();
+    let ends = |ordered: bool| {
+        let mut it = Told::new(setup()).at_rest();
+        it.peer(at(20), heartbeat(1, Stance::Joining));
+        if ordered {
+            it.hears(at(25), Event::Operator(Order::TakeAnyway));
+        }
+        it.peer(at(30), heartbeat(2, Stance::Joining));
+        let mut now = at(30);
+        while now < at(30) + t.start_grace * 4 {
+            now = now + Duration::from_millis(10);
+            it.lan(now, LanSeen::ReferenceAnswered { probed_at: now });
+            it.lan(now, LanSeen::FloatingProbed { at: now });
+        }
+        it.status(now).authority
+    };
+    assert_eq!(ends(false), Authority::Held);
+    assert!(matches!(ends(true), Authority::Asking | Authority::Taking), "{:?}", ends(true));
+    // Given to one that follows, it is over with the turn.
+    let mut it = Told::new(setup()).at_rest();
+    it.peer(at(20), heartbeat(1, Stance::Active));
+    it.hears(at(25), Event::Operator(Order::TakeAnyway));
+    let mut now = at(25);
+    while now < at(25) + t.lost_after * 20 {
+        now = now + Duration::from_millis(10);
+        it.lan(now, LanSeen::ReferenceAnswered { probed_at: now });
+        it.lan(now, LanSeen::FloatingProbed { at: now });
+    }
+    assert_eq!(it.status(now).authority, Authority::Held);
+}
+
+fn saves(actions: &[Action]) -> Option<Ticket> {
+    actions.iter().find_map(|action| match action {
+        Action::SaveState { ticket, .. } => Some(*ticket),
+        _ => None,
+    })
+}
+
+/// A damaged state file is written anew by order alone, and not before the database was seen; what
+/// could not be written is tried again after a pause.
+#[test]
+fn a_damaged_state_is_recovered_by_order_when_the_database_was_looked_at() {
+    let t = timing();
+    let damaged = || {
+        let mut it = Told::new(Setup { durable: None, ..setup() });
+        let seen = Presence::Absent;
+        it.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen });
+        it
+    };
+    let mut unasked = damaged();
+    assert_eq!(saves(&unasked.hears(at(0) + t.step_deadline * 2, Event::Tick)), None);
+    assert_eq!(unasked.status(at(0) + t.step_deadline * 2).authority, Authority::Held);
+    let mut blind = damaged();
+    assert_eq!(saves(&blind.hears(at(5), Event::Operator(Order::Recover))), None);
+    let mut it = damaged().at_rest();
+    let due = at(5);
+    let ticket = saves(&it.hears(due, Event::Operator(Order::Recover))).expect("it was seen");
+    assert_eq!(saves(&it.hears(due, Event::Tick)), None, "one at a time");
+    it.hears(due, Event::StateSaved { ticket, saved: None });
+    let again = due + t.interval * 4;
+    assert_eq!(saves(&it.hears(again.before(Duration::from_nanos(1)), Event::Tick)), None);
+    let ticket = saves(&it.hears(again, Event::Tick)).expect("tried again");
+    it.hears(again, Event::StateSaved { ticket, saved: Some(Durable::FRESH) });
+    assert_eq!(saves(&it.hears(again + t.interval * 9, Event::Tick)), None, "it is written");
+    // A write whose end is never told is given up like any other step.
+    let mut silent = Told::new(Setup { durable: None, ..setup() }).at_rest();
+    let first = silent.hears(at(5), Event::Operator(Order::Recover));
+    assert!(saves(&first).is_some(), "the database was seen");
+    let end = at(5) + t.step_deadline;
+    assert_eq!(saves(&silent.hears(end.before(Duration::from_nanos(1)), Event::Tick)), None);
+    assert!(saves(&silent.hears(end, Event::Tick)).is_some());
+}
+
+fn deed(actions: &[Action]) -> Option<DatabaseDeed> {
+    actions.iter().find_map(|action| match action {
+        Action::Database { deed, .. } => Some(*deed),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_database_that_nobody_could_look_at_is_acted_on_when_its_time_is_over() {
+    let t = timing();
+    let mut it = Told::new(setup());
+    it.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent });
+    let due = at(0) + t.step_deadline;
+    assert_eq!(deed(&it.hears(due.before(Duration::from_nanos(1)), Event::Tick)), None);
+    let first = deed(&it.hears(due, Event::Tick)).expect("something has to be done");
+    assert_eq!(first, DatabaseDeed::StopNow);
+    // What never ends is unknown after its deadline, and is tried again.
+    let end = due + t.step_deadline;
+    assert_eq!(deed(&it.hears(end.before(Duration::from_nanos(1)), Event::Tick)), None);
+    assert_eq!(deed(&it.hears(end, Event::Tick)), Some(DatabaseDeed::StopNow));
+    // A start may take long, and is waited for.
+    let mut seen = it.status(end).database;
+    (seen.at, seen.state) = (end, DatabaseState::Stopped);
+    let mut starting = Told::new(setup());
+    starting.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent });
+    seen.at = at(2);
+    let start = deed(&starting.hears(at(2), Event::DatabaseSeen { ticket: None, seen }));
+    assert_eq!(start, Some(DatabaseDeed::StartAsStandby));
+    assert_eq!(deed(&starting.hears(at(2) + t.step_deadline * 3, Event::Tick)), None);
+}
+
+#[test]
+fn references_that_are_mute_for_long_are_a_failed_network() {
+    let t = timing();
+    let mut it = Told::new(setup()).at_rest();
+    let mut now = at(20);
+    let mut sequence = 0;
+    let asked = loop {
+        now = now + Duration::from_millis(20);
+        sequence += 1;
+        let (said, _) = it.said.clone().expect("it has spoken");
+        let echo = Echo { session: said.session, sequence: said.sequence, age: Duration::ZERO };
+        let heartbeat = Heartbeat { echo: Some(echo), ..heartbeat(sequence, Stance::Active) };
+        let done = it.hears(now, Event::HeartbeatReceived { heartbeat, at: now });
+        if done.iter().any(|it| matches!(it, Action::ProbeLan { references: true, .. })) {
+            break now;
+        }
+        assert!(now < at(20_000), "a standby asks its references now and then");
+    };
+    assert_eq!(it.status(asked).authority, Authority::Standby);
+    let grade = |now| it.status(now).groups[0].health.network;
+    begins_at(asked + t.calm_period() * 3, |now| grade(now) == Grade::Failed);
 }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use duotone::protocol::action::{Action, DatabaseDeed};
-use duotone::protocol::event::{Event, Order, Presence, Replica, ServicesGoal, ServicesSeen};
+use duotone::protocol::event::{
+    Answerer, Event, LanSeen, Order, Presence, Replica, ServicesGoal, ServicesSeen,
+};
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
 use duotone::protocol::identity::{GroupId, NodeId};
@@ -222,4 +224,37 @@ fn a_standby_does_not_wait_for_a_peer_that_has_left() {
     };
     assert_eq!(hears(Promise::None), Authority::Standby);
     assert_ne!(hears(Promise::Leaving), Authority::Standby);
+}
+
+#[test]
+fn what_a_turn_decided_is_told_once() {
+    let mut one = One::taken(NodeId::B);
+    one.hears(millis(1), |_| {});
+    let before = one.node.authority();
+    one.hears(millis(1), |_| {});
+    assert_eq!(one.node.path(), []);
+    assert_eq!(one.node.decided(before).count(), 0, "nothing");
+    let lost = one.now + one.timing.lost_after;
+    while one.now < lost.before(TICK) {
+        one.ticks(millis(5).min(lost.before(TICK).since(one.now)));
+    }
+    assert_eq!(one.node.authority(), before);
+    let _ = one.node.handle(lost, Event::Tick);
+    one.now = lost;
+    let after = one.node.authority();
+    assert_eq!(after.0, Authority::Asking);
+    // Why it was entered, and why it waits there.
+    let path = one.node.path().to_vec();
+    assert_eq!(path.iter().map(|(entered, _)| *entered).collect::<Vec<_>>(), [Authority::Asking]);
+    assert_ne!(path[0], after);
+    assert_eq!(one.node.decided(before).collect::<Vec<_>>(), [path[0], after]);
+    // The same authority for another reason.
+    let answered = LanSeen::FloatingAnswered { at: one.now, by: Answerer::Foreign };
+    let told = Event::Lan { group: GroupId::MAIN, seen: answered };
+    assert_eq!(one.node.handle(one.now, told), []);
+    let _ = one.node.handle(one.now + millis(1), Event::Tick);
+    let now = one.node.authority();
+    assert!(now.0 == Authority::Asking && now.1 != after.1, "{} and {}", now.1, after.1);
+    assert_eq!(one.node.path(), []);
+    assert_eq!(one.node.decided(after).collect::<Vec<_>>(), [now]);
 }

@@ -44,7 +44,9 @@ impl One {
     }
 
     pub fn taken_under(arbitration: Arbitration, host: NodeId) -> One {
-        let settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
+        let mut settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
+        // Below the spans that it is compared with.
+        settings.timing.critical_down = millis(900);
         let timing = settings.timing;
         let mut world = World::new(settings, Dice::fixed(), Trace::silent());
         assert!(world.run_until_seen(20 * SECOND, World::settled));
