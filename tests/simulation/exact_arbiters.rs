@@ -6,7 +6,7 @@ use duotone::protocol::action::Action;
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{Event, PeerPower, Presence, Ticket};
 use duotone::protocol::health::Grade;
-use duotone::protocol::heartbeat::Promise;
+use duotone::protocol::heartbeat::{Promise, Stance};
 use duotone::protocol::identity::{GroupId, NodeId};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::time::Instant;
@@ -274,4 +274,120 @@ fn the_lans_word_lasts_as_long_as_its_reference() {
         assert!(served < lease + Duration::from_secs(5));
     }
     assert!(served < lease + t.long_window, "{served:?} against {lease:?}");
+}
+
+/// The giver is lost in the middle of a handover, after the promotion (C25, rule 27): it has the first
+/// word of the fence, and the promoted database is kept for as long as the fence may take.
+#[test]
+fn a_taker_that_has_promoted_waits_for_the_fence() {
+    let taker = One::promoting_under(Arbitration::FENCE);
+    let t = taker.timing;
+    let said = |stance: Stance| {
+        let mut one = taker.clone();
+        one.hears(millis(1), |it| it.stance = stance);
+        one
+    };
+    let ordered = |one: &One| {
+        let mut one = one.clone();
+        while power_off(&one.ticks(millis(1))).is_none() {
+            assert_eq!(one.authority(), Authority::Taking, "{}", one.node.authority().1);
+            assert!(one.now < taker.now + Duration::from_secs(20), "never ordered");
+            one.quiet_lan();
+        }
+        one.now
+    };
+    // Who stands by has let go; who still hands over may count itself as the active one.
+    let (stands_by, hands_over) = (said(Stance::Standby), said(Stance::Handing));
+    let first_word = t.lost_after + t.fence_delay * 2;
+    let (early, late) = (ordered(&stands_by), ordered(&hands_over));
+    let apart = late.since(early);
+    assert!(apart + millis(2) > first_word && apart < first_word + millis(2), "{apart:?}");
+    let lease = stands_by.node.status(stands_by.now).lease_ends.expect("the giver's promise");
+    assert!(early >= lease && early < lease + t.unechoed_after());
+    let (one, ordered) = (stands_by, early);
+    // Not while somebody answers for an address, nor where nothing answers at all.
+    let mut deaf = one.clone();
+    while deaf.now < ordered + millis(500) && deaf.authority() == Authority::Taking {
+        assert_eq!(power_off(&deaf.ticks(millis(1))), None, "its own LAN is dead");
+    }
+    // Nor while the giver's promise is in force.
+    let mut promised = one.clone();
+    while promised.now < ordered + millis(500) && promised.authority() == Authority::Taking {
+        let done = promised.hears(millis(10), |it| it.promise = Promise::For(t.lost_after));
+        assert_eq!(power_off(&done), None, "the peer promises");
+        promised.quiet_lan();
+    }
+    // A fence that never helps: it gives up after a certificate and the delay beyond a step's time.
+    let mut vain = one.clone();
+    while vain.authority() == Authority::Taking {
+        if let Some(ticket) = power_off(&vain.ticks(millis(5))) {
+            vain.reports(millis(1), ticket, PeerPower::Unknown);
+        }
+        vain.quiet_lan();
+        assert!(vain.now < ordered + Duration::from_secs(60));
+    }
+    let lasted = vain.now.since(one.node.status(one.now).since);
+    let patience = t.step_deadline + t.certificate + t.fence_delay;
+    assert!(lasted >= patience && lasted < patience + millis(20), "{lasted:?} of {patience:?}");
+}
+
+/// A witness that refuses the role vouches for the peer: it is not powered off meanwhile.
+#[test]
+fn the_fence_waits_while_the_witness_speaks_for_the_peer() {
+    let mut one = One::taken_under(Arbitration::WITNESS_AND_FENCE, NodeId::B);
+    let t = one.timing;
+    one.hears(millis(1), |_| {});
+    let wants = |request: &&Request| matches!(request.wish, Wish::Grant { .. });
+    let talks_until = one.now + t.lost_after + t.fence_delay + Duration::from_secs(2);
+    let mut last = None;
+    while one.now < talks_until {
+        let done = one.ticks(millis(2));
+        assert_eq!(power_off(&done), None, "the witness vouches");
+        for request in asked(&done).iter().filter(wants) {
+            last = Some(one.now);
+            let refused = Verdict::Refused(Refusal::HeldByPeer);
+            one.event(TICK, reply(request, refused, NodeId::A));
+        }
+        one.quiet_lan();
+    }
+    let due = last.expect("it asked") + t.grant;
+    assert!(power_off(&one.alone_until(due)).is_some(), "it has said nothing for a grant's time");
+}
+
+#[test]
+fn an_answer_to_what_was_given_up_entitles_to_nothing() {
+    let mut one = One::taken_under(Arbitration::WITNESS, NodeId::B);
+    one.hears(millis(1), |_| {});
+    let wants = |request: &&Request| matches!(request.wish, Wish::Grant { .. });
+    let ends = |one: &One| one.node.status(one.now).witness.and_then(|it| it.grant_ends);
+    let mut requests = Vec::new();
+    while requests.len() < 2 {
+        one.quiet_lan();
+        requests.extend(asked(&one.ticks(millis(1))).iter().filter(wants).copied());
+        assert!(one.now.since(one.said.1) < Duration::from_secs(2));
+    }
+    let [first, second] = [requests[0], requests[1]];
+    // The second one's answer overtakes the first one's, which then changes nothing.
+    let mut granted = one.clone();
+    granted.event(TICK, reply(&second, Verdict::Done, NodeId::B));
+    let end = ends(&granted);
+    assert!(end.is_some());
+    let refused = Verdict::Refused(Refusal::HeldByPeer);
+    granted.event(TICK, reply(&first, refused, NodeId::A));
+    assert_eq!(ends(&granted), end);
+    // A refusal of the newest ends the grant at once.
+    let third = loop {
+        granted.quiet_lan();
+        let third = asked(&granted.ticks(millis(1))).iter().find(wants).copied();
+        if let Some(third) = third {
+            break third;
+        }
+    };
+    granted.event(TICK, reply(&third, refused, NodeId::A));
+    assert_eq!(ends(&granted), None);
+    // The peer is heard again: what was asked before is over.
+    one.hears(TICK, |_| {});
+    assert_eq!(one.authority(), Authority::Standby);
+    one.event(TICK, reply(&second, Verdict::Done, NodeId::B));
+    assert_eq!(ends(&one), None);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use duotone::protocol::action::Action;
 use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{
-    DatabaseSeen, DatabaseState, Event, LanSeen, PeerPower, Presence, Replica, Ticket,
+    DatabaseSeen, DatabaseState, Event, LanSeen, Order, PeerPower, Presence, Replica, Ticket,
 };
-use duotone::protocol::heartbeat::{Echo, Heartbeat};
+use duotone::protocol::heartbeat::{Echo, Heartbeat, Stance};
 use duotone::protocol::identity::{GroupId, NodeId};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::moves::Hindrance;
@@ -17,6 +17,7 @@ use duotone::protocol::timing::Timing;
 use duotone::protocol::witness::Request;
 
 use crate::clock::{MILLI, SECOND};
+use crate::command::Command;
 use crate::dice::Dice;
 use crate::settings::Settings;
 use crate::trace::Trace;
@@ -47,12 +48,28 @@ impl One {
         let mut settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
         // Below the spans that it is compared with.
         settings.timing.critical_down = millis(900);
-        let timing = settings.timing;
         let mut world = World::new(settings, Dice::fixed(), Trace::silent());
         assert!(world.run_until_seen(20 * SECOND, World::settled));
         world.run_until(world.now + 3 * SECOND + 7 * MILLI);
-        let active = if world.settled_on(NodeId::A) { NodeId::A } else { NodeId::B };
-        assert_eq!(active, NodeId::A, "the lower id of a new pair");
+        assert!(world.settled_on(NodeId::A), "the lower id of a new pair");
+        One::out_of(world, host)
+    }
+
+    /// The standby of a handover, in the moment in which it promotes.
+    pub fn promoting_under(arbitration: Arbitration) -> One {
+        let settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
+        let mut world = World::new(settings, Dice::fixed(), Trace::silent());
+        assert!(world.run_until_seen(20 * SECOND, World::settled));
+        world.run_until(world.now + 3 * SECOND);
+        world.apply(&Command::Order(NodeId::A, Order::Switchover));
+        let end = world.now + 5 * SECOND;
+        let promotes = |world: &World| world.hosts[1].daemon.stance == Stance::Promoted;
+        assert!(world.run_until_seen(end, promotes));
+        One::out_of(world, NodeId::B)
+    }
+
+    fn out_of(mut world: World, host: NodeId) -> One {
+        let timing = world.settings.timing;
         let it = &mut world.hosts[host.index()];
         let now = it.clock.instant(world.now);
         let node = *it.daemon.node.take().expect("its daemon runs");
