@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use duotone::protocol::action::{Action, DatabaseDeed};
+use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{
     Answerer, Event, LanSeen, Order, Presence, Replica, ServicesGoal, ServicesSeen,
 };
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Heartbeat, Promise, Stance};
-use duotone::protocol::identity::{GroupId, NodeId};
+use duotone::protocol::identity::{GroupId, NodeId, Term};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::moves::Hindrance;
 
@@ -257,4 +258,69 @@ fn what_a_turn_decided_is_told_once() {
     assert!(now.0 == Authority::Asking && now.1 != after.1, "{} and {}", now.1, after.1);
     assert_eq!(one.node.path(), []);
     assert_eq!(one.node.decided(after).collect::<Vec<_>>(), [now]);
+}
+
+#[test]
+fn a_better_right_is_followed_and_a_worse_one_is_not() {
+    let mut one = One::taken(NodeId::A);
+    one.hears(millis(1), |_| {});
+    let stays = |change: &dyn Fn(&mut Heartbeat)| {
+        let mut one = one.clone();
+        one.hears(millis(1), change);
+        one.authority() == Authority::Active
+    };
+    let mine = one.said.0.served;
+    let raised = Term { counter: mine.counter + 5, node: NodeId::B };
+    let lowered = Term { counter: 0, node: NodeId::B };
+    for (stance, served, wanted) in [
+        (Stance::Active, raised, false),
+        (Stance::Promoted, raised, false),
+        (Stance::Handing, raised, false),
+        (Stance::Active, lowered, true),
+        (Stance::Taking, raised, true),
+        (Stance::Asking, raised, true),
+        // This node has every row of its.
+        (Stance::Joining, raised, true),
+    ] {
+        let says = |it: &mut Heartbeat| {
+            (it.stance, it.served, it.term) = (stance, served, served.max(it.term));
+        };
+        assert_eq!(stays(&says), wanted, "{stance:?} {served}");
+    }
+    // It has rows that are not here, by a right that is better.
+    let holds_more = |served: Term| {
+        move |it: &mut Heartbeat| {
+            (it.stance, it.served, it.term) = (Stance::Joining, served, served.max(it.term));
+            it.log.as_mut().expect("a log").position += 1 << 30;
+        }
+    };
+    assert!(!stays(&holds_more(raised)));
+    assert!(stays(&holds_more(lowered)));
+
+    // A taker that has not promoted gives way to a higher term, whoever has promoted to no claim.
+    let taker = One::taker_under(Arbitration::LAN, false);
+    let takes_on = |stance: Stance, counter: u64| {
+        let mut one = taker.clone();
+        let claim = one.node.status(one.now).claim.expect("it claims");
+        let term = Term { counter: claim.counter + counter - 1, node: NodeId::A };
+        one.hears(millis(1), |it| (it.stance, it.term) = (stance, term));
+        one.authority() == Authority::Taking
+    };
+    assert!(!takes_on(Stance::Taking, 5) && !takes_on(Stance::Promoted, 5));
+    assert!(takes_on(Stance::Standby, 5));
+    assert!(takes_on(Stance::Taking, 1), "the same counter, and the lower id");
+}
+
+#[test]
+fn who_gives_promises_nothing_before_the_offer() {
+    let mut one = One::taken(NodeId::A);
+    one.hears(millis(1), |_| {});
+    one.event(millis(1), Event::Operator(Order::Switchover));
+    assert_eq!(one.authority(), Authority::Giving);
+    let before = one.said.0.sequence;
+    while one.said.0.sequence == before {
+        one.hears(millis(5), |_| {});
+    }
+    assert_eq!(one.authority(), Authority::Giving);
+    assert_eq!((one.said.0.stance, one.said.0.promise), (Stance::Active, Promise::None));
 }

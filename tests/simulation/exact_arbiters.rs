@@ -7,7 +7,7 @@ use duotone::protocol::arbiter::Arbitration;
 use duotone::protocol::event::{Event, PeerPower, Presence, Ticket};
 use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Promise, Stance};
-use duotone::protocol::identity::{GroupId, NodeId};
+use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::lead::Authority;
 use duotone::protocol::time::Instant;
 use duotone::protocol::witness::{Holder, Ledger, Refusal, Reply, Request, Verdict, Wish};
@@ -280,7 +280,7 @@ fn the_lans_word_lasts_as_long_as_its_reference() {
 /// word of the fence, and the promoted database is kept for as long as the fence may take.
 #[test]
 fn a_taker_that_has_promoted_waits_for_the_fence() {
-    let taker = One::promoting_under(Arbitration::FENCE);
+    let taker = One::taker_under(Arbitration::FENCE, true);
     let t = taker.timing;
     let said = |stance: Stance| {
         let mut one = taker.clone();
@@ -367,6 +367,15 @@ fn an_answer_to_what_was_given_up_entitles_to_nothing() {
         assert!(one.now.since(one.said.1) < Duration::from_secs(2));
     }
     let [first, second] = [requests[0], requests[1]];
+    // Answers to somebody else, or to an earlier life, are not for this node.
+    for stranger in [
+        Request { node: NodeId::A, ..second },
+        Request { session: Session(second.session.0 ^ 1), ..second },
+    ] {
+        let mut one = one.clone();
+        one.event(TICK, reply(&stranger, Verdict::Done, NodeId::B));
+        assert_eq!(ends(&one), None);
+    }
     // The second one's answer overtakes the first one's, which then changes nothing.
     let mut granted = one.clone();
     granted.event(TICK, reply(&second, Verdict::Done, NodeId::B));

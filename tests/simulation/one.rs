@@ -55,16 +55,24 @@ impl One {
         One::out_of(world, host)
     }
 
-    /// The standby of a handover, in the moment in which it promotes.
-    pub fn promoting_under(arbitration: Arbitration) -> One {
+    /// The standby of a handover, as soon as it takes, or as soon as it has begun to promote.
+    pub fn taker_under(arbitration: Arbitration, promoting: bool) -> One {
         let settings = Settings { eth0_path: false, ..Settings::plain() }.under(arbitration);
         let mut world = World::new(settings, Dice::fixed(), Trace::silent());
         assert!(world.run_until_seen(20 * SECOND, World::settled));
         world.run_until(world.now + 3 * SECOND);
         world.apply(&Command::Order(NodeId::A, Order::Switchover));
         let end = world.now + 5 * SECOND;
-        let promotes = |world: &World| world.hosts[1].daemon.stance == Stance::Promoted;
-        assert!(world.run_until_seen(end, promotes));
+        let is_there = |world: &World| {
+            let daemon = &world.hosts[NodeId::B.index()].daemon;
+            let taking =
+                daemon.node.as_ref().is_some_and(|it| it.authority().0 == Authority::Taking);
+            taking && (daemon.stance == Stance::Promoted) == promoting
+        };
+        while !is_there(&world) {
+            assert!(world.now < end, "it never takes");
+            world.run_until(world.now + MILLI);
+        }
         One::out_of(world, NodeId::B)
     }
 
