@@ -93,6 +93,10 @@ fn a_handover_that_was_broken_off_is_not_tried_again_at_once() {
     hindered.hears(TICK, |it| it.certified = false);
     hindered.event(TICK, Event::Operator(Order::Switchover));
     assert_eq!(hindered.authority(), Authority::Active);
+    let mut soon = hindered.clone();
+    soon.hears_for(soon.timing.lost_after, |it| it.certified = false);
+    soon.hears(millis(10), |_| {});
+    assert_eq!(soon.authority(), Authority::Giving, "it can be obeyed a moment later");
     hindered.hears_for(hindered.timing.lost_after * 2 + TICK, |it| it.certified = false);
     hindered.hears_for(millis(300), |_| {});
     assert_eq!(hindered.authority(), Authority::Active);
@@ -323,4 +327,18 @@ fn who_gives_promises_nothing_before_the_offer() {
     }
     assert_eq!(one.authority(), Authority::Giving);
     assert_eq!((one.said.0.stance, one.said.0.promise), (Stance::Active, Promise::None));
+}
+
+#[test]
+fn an_active_node_without_its_address_has_a_failed_network() {
+    let mut one = One::taken(NodeId::A);
+    one.hears(millis(1), |_| {});
+    let lost = Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent };
+    one.event(millis(1), lost);
+    let since = one.now;
+    let span = one.timing.lost_after * 2;
+    one.hears_for(span - millis(3), |_| {});
+    assert_eq!(one.authority(), Authority::Active, "its lease holds");
+    let network = |now| one.node.status(now).groups[0].health.network;
+    ends_at(since + span, |now| network(now) == Grade::Good);
 }
