@@ -13,6 +13,7 @@ use duotone::protocol::health::Grade;
 use duotone::protocol::heartbeat::{Echo, Heartbeat, Promise, Stance};
 use duotone::protocol::identity::{GroupId, NodeId, Session};
 use duotone::protocol::lead::Authority;
+use duotone::protocol::log::Log;
 use duotone::protocol::moves::Policy;
 use duotone::protocol::node::{Durability, Node, Setup};
 use duotone::protocol::status::Status;
@@ -63,8 +64,8 @@ impl Told {
         done
     }
 
-    fn lan(&mut self, now: Instant, seen: LanSeen) {
-        self.hears(now, Event::Lan { group: GroupId::MAIN, seen });
+    fn lan(&mut self, now: Instant, seen: LanSeen) -> Vec<Action> {
+        self.hears(now, Event::Lan { group: GroupId::MAIN, seen })
     }
 
     /// The peer, which has heard the newest that was said.
@@ -324,4 +325,55 @@ fn references_that_are_mute_for_long_are_a_failed_network() {
     assert_eq!(it.status(asked).authority, Authority::Standby);
     let grade = |now| it.status(now).groups[0].health.network;
     begins_at(asked + t.calm_period() * 3, |now| grade(now) == Grade::Failed);
+}
+
+/// While the database starts, nobody knows what there is to be recovered.
+#[test]
+fn a_recovery_waits_for_a_database_that_starts() {
+    let t = timing();
+    let mut it = Told::new(Setup { durable: None, ..setup() });
+    it.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent });
+    let mut seen = it.status(at(1)).database;
+    (seen.at, seen.state) = (at(2), DatabaseState::Starting);
+    it.hears(at(2), Event::DatabaseSeen { ticket: None, seen });
+    assert_eq!(saves(&it.hears(at(5), Event::Operator(Order::Recover))), None);
+    let due = at(0) + t.step_deadline;
+    assert_eq!(saves(&it.hears(due.before(Duration::from_nanos(1)), Event::Tick)), None);
+    assert!(saves(&it.hears(due, Event::Tick)).is_some(), "{}", it.status(due).why);
+}
+
+/// Where neither of the two was active, the higher id waits for the fence twice as long.
+#[test]
+fn two_that_start_together_do_not_shoot_each_other() {
+    let t = timing();
+    let ordered = |me: NodeId| {
+        let arbitration = Arbitration::FENCE;
+        let durability = Durability::Available;
+        let setup = Setup { me, arbitration, durability, ..setup() };
+        let mut it = Told::new(setup);
+        it.hears(at(1), Event::AddressesSeen { group: GroupId::MAIN, seen: Presence::Absent });
+        let mut seen = it.status(at(1)).database;
+        let log = Log { timeline: 1, position: 9, forks: vec![], branch: None, unfinished: false };
+        (seen.at, seen.state, seen.log) = (at(2), DatabaseState::Standby, Some(log));
+        it.hears(at(2), Event::DatabaseSeen { ticket: None, seen });
+        let mut now = at(2);
+        let mut asking = None;
+        loop {
+            now = now + Duration::from_millis(1);
+            let mut done = it.lan(now, LanSeen::ReferenceAnswered { probed_at: now });
+            done.extend(it.lan(now, LanSeen::FloatingProbed { at: now }));
+            if it.status(now).authority == Authority::Asking {
+                asking.get_or_insert(now);
+            }
+            if done.iter().any(|it| matches!(it, Action::PowerOffPeer { .. })) {
+                return now.since(asking.expect("it asks first"));
+            }
+            assert!(now < at(60_000), "never ordered: {}", it.status(now).why);
+        }
+    };
+    let (a, b) = (ordered(NodeId::A), ordered(NodeId::B));
+    let about = |span: Duration, wanted: Duration| {
+        span <= wanted + Duration::from_millis(3) && span + Duration::from_millis(3) >= wanted
+    };
+    assert!(about(a, t.fence_delay) && about(b, t.fence_delay * 2), "{a:?} and {b:?}");
 }
