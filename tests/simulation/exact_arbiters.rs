@@ -186,7 +186,6 @@ fn a_grant_counts_from_its_question_and_no_longer() {
     // What answers nobody's question is not heard.
     let mut stranger = first;
     stranger.sequence += 500;
-    let mut one = one;
     one.event(millis(3), reply(&stranger, Verdict::Done, NodeId::A));
     assert_eq!(one.node.status(one.now).witness.and_then(|it| it.grant_ends), None);
 }
